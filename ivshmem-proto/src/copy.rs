@@ -1,0 +1,219 @@
+//! Copy kernels: the ways to move payload, each named, each available only where the CPU has what it needs.
+//!
+//! Which one is fastest depends on the machine, the size and the place (a TCG guest's `rep movsb` is five times
+//! slower than AVX2 copies; on a host, non-temporal stores win once a payload outgrows the caches), so both sides
+//! measure the available ones and record what they chose.
+#![allow(unsafe_code, reason = "one of the three modules that touch raw memory")]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_sfence, _mm_storeu_si128, _mm_stream_si128,
+    _mm256_loadu_si256, _mm256_storeu_si256, _mm256_stream_si256, _mm512_loadu_si512, _mm512_stream_si512,
+};
+
+/// A way to copy bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u64)]
+pub enum Kernel {
+    /// The C library's `memcpy`: the portable fallback, always available.
+    Memcpy = 1,
+    /// One `rep movsb`.
+    RepMovsb = 2,
+    /// 128-bit loads and stores.
+    Sse2 = 3,
+    /// 256-bit loads and stores.
+    Avx2 = 4,
+    /// 128-bit loads, non-temporal stores.
+    Sse2Nt = 5,
+    /// 256-bit loads, non-temporal stores.
+    Avx2Nt = 6,
+    /// 512-bit loads, non-temporal stores.
+    Avx512Nt = 7,
+}
+
+impl Kernel {
+    /// Every kernel, in wire order.
+    pub const ALL: &'static [Self] =
+        &[Self::Memcpy, Self::RepMovsb, Self::Sse2, Self::Avx2, Self::Sse2Nt, Self::Avx2Nt, Self::Avx512Nt];
+
+    /// The kernels this CPU can run.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        Self::ALL.iter().copied().filter(|k| k.is_available()).collect()
+    }
+
+    /// The kernel `wire` stands for, or `None`.
+    #[must_use]
+    pub fn from_wire(wire: u64) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.to_wire() == wire)
+    }
+
+    /// The word that stands for this kernel.
+    #[must_use]
+    pub const fn to_wire(self) -> u64 {
+        self as u64
+    }
+
+    /// The name used in files and on the terminal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memcpy => "memcpy",
+            Self::RepMovsb => "rep_movsb",
+            Self::Sse2 => "sse2",
+            Self::Avx2 => "avx2",
+            Self::Sse2Nt => "sse2_nt",
+            Self::Avx2Nt => "avx2_nt",
+            Self::Avx512Nt => "avx512_nt",
+        }
+    }
+
+    /// Whether this CPU (and its operating system) can run the kernel.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return match self {
+            // SSE2 and `rep movsb` are part of x86-64.
+            Self::Memcpy | Self::RepMovsb | Self::Sse2 | Self::Sse2Nt => true,
+            Self::Avx2 | Self::Avx2Nt => is_x86_feature_detected!("avx2"),
+            Self::Avx512Nt => is_x86_feature_detected!("avx512f"),
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        return matches!(self, Self::Memcpy);
+    }
+
+    /// Whether its stores bypass the caches.
+    #[must_use]
+    pub const fn is_non_temporal(self) -> bool {
+        matches!(self, Self::Sse2Nt | Self::Avx2Nt | Self::Avx512Nt)
+    }
+
+    /// Copies `source` over the start of `destination`, both private memory.
+    ///
+    /// # Panics
+    /// When `destination` is shorter, or the kernel is not available on this CPU.
+    pub fn copy_slice(self, destination: &mut [u8], source: &[u8]) {
+        assert!(source.len() <= destination.len(), "source longer than its destination");
+        // SAFETY: both slices are valid for `source.len()` bytes, and an exclusive borrow overlaps no other.
+        unsafe { self.copy(destination.as_mut_ptr(), source.as_ptr(), source.len()) }
+    }
+
+    /// Copies `length` bytes. Non-temporal stores are followed by `sfence`, so that a later Release store
+    /// publishes them.
+    ///
+    /// # Safety
+    /// `source` must be valid for reads and `destination` for writes of `length` bytes, and the two must not
+    /// overlap.
+    ///
+    /// # Panics
+    /// When the kernel is not available on this CPU.
+    pub unsafe fn copy(self, destination: *mut u8, source: *const u8, length: usize) {
+        assert!(self.is_available(), "copy kernel {self} is not available on this CPU");
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller vouches for the pointers; the assertion above for the instruction sets.
+        unsafe {
+            match self {
+                Self::Memcpy => std::ptr::copy_nonoverlapping(source, destination, length),
+                Self::RepMovsb => rep_movsb(destination, source, length),
+                Self::Sse2 => sse2(destination, source, length),
+                Self::Avx2 => avx2(destination, source, length),
+                Self::Sse2Nt => sse2_nt(destination, source, length),
+                Self::Avx2Nt => avx2_nt(destination, source, length),
+                Self::Avx512Nt => avx512_nt(destination, source, length),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: the caller vouches for the pointers.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, destination, length);
+        }
+    }
+}
+
+impl std::fmt::Display for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn rep_movsb(destination: *mut u8, source: *const u8, length: usize) {
+    // SAFETY: the caller vouches for both ranges; the ABI keeps the direction flag clear.
+    unsafe {
+        std::arch::asm!("rep movsb", inout("rcx") length => _, inout("rdi") destination => _, inout("rsi") source => _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Defines a kernel that moves blocks of four vectors and leaves head and tail to `memcpy`. The head brings the
+/// destination to `align` bytes, which non-temporal stores require.
+macro_rules! vector_kernel {
+    ($name:ident, $feature:literal, $vector:ty, $load:ident, $store:ident, $fence:expr) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $feature)]
+        unsafe fn $name(mut destination: *mut u8, mut source: *const u8, mut length: usize) {
+            const VECTOR: usize = size_of::<$vector>();
+            let head = destination.align_offset(VECTOR).min(length);
+            // SAFETY: `head` is at most `length`, so the first copy and the new pointers stay in range. Each
+            // turn of the loop moves 4 × VECTOR bytes while at least that many are left. Loads are unaligned
+            // loads; stores are aligned because of `head`. The last copy moves what is left.
+            unsafe {
+                std::ptr::copy_nonoverlapping(source, destination, head);
+                (destination, source, length) = (destination.add(head), source.add(head), length - head);
+                while length >= 4 * VECTOR {
+                    let from = source.cast::<$vector>();
+                    let to = destination.cast::<$vector>();
+                    let (a, b) = ($load(from), $load(from.add(1)));
+                    let (c, d) = ($load(from.add(2)), $load(from.add(3)));
+                    $store(to, a);
+                    $store(to.add(1), b);
+                    $store(to.add(2), c);
+                    $store(to.add(3), d);
+                    (destination, source) = (destination.add(4 * VECTOR), source.add(4 * VECTOR));
+                    length -= 4 * VECTOR;
+                }
+                std::ptr::copy_nonoverlapping(source, destination, length);
+            }
+            if $fence {
+                // Non-temporal stores are weakly ordered: without this a later publish could overtake them.
+                _mm_sfence();
+            }
+        }
+    };
+}
+
+vector_kernel!(sse2, "sse2", __m128i, _mm_loadu_si128, _mm_storeu_si128, false);
+vector_kernel!(avx2, "avx2", __m256i, _mm256_loadu_si256, _mm256_storeu_si256, false);
+vector_kernel!(sse2_nt, "sse2", __m128i, _mm_loadu_si128, _mm_stream_si128, true);
+vector_kernel!(avx2_nt, "avx2", __m256i, _mm256_loadu_si256, _mm256_stream_si256, true);
+vector_kernel!(avx512_nt, "avx512f", __m512i, _mm512_loadu_si512, _mm512_stream_si512, true);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_kernel_copies_exactly_the_bytes_it_should(
+            source in proptest::collection::vec(any::<u8>(), 0..2000), skew_to in 0usize..70, skew_from in 0usize..70,
+        ) {
+            for kernel in Kernel::available() {
+                let from = source.get(skew_from..).unwrap_or(&[]);
+                let mut to = vec![0xA5u8; skew_to + from.len() + 64];
+                kernel.copy_slice(&mut to[skew_to..], from);
+                prop_assert_eq!(&to[skew_to..skew_to + from.len()], from, "{}", kernel);
+                prop_assert!(to[..skew_to].iter().chain(&to[skew_to + from.len()..]).all(|&b| b == 0xA5), "{}", kernel);
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_survive_the_wire() {
+        for &kernel in Kernel::ALL {
+            assert_eq!(Kernel::from_wire(kernel.to_wire()), Some(kernel));
+        }
+        assert_eq!(Kernel::from_wire(0), None);
+        assert_eq!(Kernel::from_wire(8), None);
+    }
+}

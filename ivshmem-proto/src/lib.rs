@@ -1,0 +1,30 @@
+//! What a host and its guest agree on to measure the memory they share through QEMU's ivshmem device.
+//!
+//! - [`layout`]: the region, byte by byte, pinned by compile-time assertions
+//! - [`region_file`], [`mapping`]: the file on the host, the PCI BAR in the guest, and their mapping
+//! - [`memory`]: the only doors through which shared memory is touched
+//! - [`word`], [`wire`], [`descriptor`], [`geometry`], [`report`]: what crosses the boundary, and its validation
+//! - [`host`], [`guest`]: the two halves of the two-phase acknowledgement, as state machines that do no I/O
+//! - [`copy`], [`rates`], [`frame`]: moving bytes, how fast, and how many
+//! - [`clock`], [`cpu`], [`affinity`], [`wait`]: telling time, the CPU and which, bounded waiting
+//!
+//! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
+
+pub mod affinity;
+pub mod clock;
+pub mod copy;
+pub mod cpu;
+pub mod descriptor;
+pub mod frame;
+pub mod geometry;
+pub mod guest;
+pub mod host;
+pub mod layout;
+pub mod mapping;
+pub mod memory;
+pub mod rates;
+pub mod region_file;
+pub mod report;
+pub mod wait;
+pub mod wire;
+pub mod word;

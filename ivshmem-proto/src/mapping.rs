@@ -1,0 +1,294 @@
+//! Mapping a region file or a PCI BAR into this process.
+//!
+//! Laws: no reference to shared bytes is ever formed other than to an `AtomicU64` control word; payload moves by
+//! raw-pointer copies; every offset is proven in range before it gets here ([`WordOffset`] by construction,
+//! [`PayloadRange`] by [`crate::geometry::Geometry`]) and checked once more against the mapped length.
+#![allow(unsafe_code, reason = "one of the three modules that touch raw memory")]
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::copy::Kernel;
+use crate::geometry::PayloadRange;
+use crate::layout::{PAGE_BYTES, WordOffset};
+use crate::memory::{ControlWords, Payload};
+use crate::region_file::{RegionFileError, check_size, open_existing};
+
+/// Why a region could not be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The file is absent, forbidden, or of a size that no region has.
+    #[error(transparent)]
+    File(#[from] RegionFileError),
+    /// The file's size is no region size.
+    #[error(
+        "{path} holds {bytes} bytes, which is not a power of two from 64 KiB up: no ivshmem region; remove it or name \
+         another file"
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// `mmap` refused.
+    #[error("map {path}: {error}")]
+    Map {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// Another process plays the same side.
+    #[error("another process owns the {page:?} page of {path}")]
+    Owned {
+        /// The file.
+        path: PathBuf,
+        /// The page.
+        page: ControlPage,
+    },
+    /// The file became smaller than its mapping: the next access could be fatal.
+    #[error("{path} shrank from {mapped} to {now} bytes while mapped; something truncated it")]
+    Shrunk {
+        /// The file.
+        path: PathBuf,
+        /// Bytes mapped.
+        mapped: u64,
+        /// Bytes now.
+        now: u64,
+    },
+}
+
+/// A control page and the side that owns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlPage {
+    /// Page 0.
+    Host,
+    /// Page 1.
+    Guest,
+}
+
+/// A shared, writable mapping of a whole region.
+#[derive(Debug)]
+pub struct Mapping {
+    map: MmapRaw,
+    file: File,
+    path: PathBuf,
+}
+
+impl Mapping {
+    /// Maps all of `path`: a region file, or a BAR's `resource2` or `resource2_wc` in sysfs.
+    ///
+    /// # Errors
+    /// The file cannot be opened or mapped, or its size is not a power of two in range.
+    pub fn open(path: &Path) -> Result<Self, MapError> {
+        let file = open_existing(path)?;
+        let io = |error| MapError::Map { path: path.to_owned(), error };
+        let bytes = file.metadata().map_err(io)?.len();
+        check_size(bytes).map_err(|_| MapError::Size { path: path.to_owned(), bytes })?;
+        let length = usize::try_from(bytes).map_err(|e| io(io::Error::other(e)))?;
+        let map = MmapOptions::new().len(length).map_raw(&file).map_err(io)?;
+        Ok(Self { map, file, path: path.to_owned() })
+    }
+
+    /// Claims a control page for this process, so that no second writer of the same side can start. The claim
+    /// is a lock on those bytes of the file and ends with the mapping.
+    ///
+    /// # Errors
+    /// [`MapError::Owned`] when another process holds it.
+    pub fn own(&self, page: ControlPage) -> Result<(), MapError> {
+        let start = match page {
+            ControlPage::Host => 0,
+            ControlPage::Guest => PAGE_BYTES as i64,
+        };
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK as i16,
+            l_whence: libc::SEEK_SET as i16,
+            l_start: start,
+            l_len: PAGE_BYTES as i64,
+            l_pid: 0,
+        };
+        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Ok(_) => Ok(()),
+            Err(Errno::EAGAIN | Errno::EACCES) => Err(MapError::Owned { path: self.path.clone(), page }),
+            Err(errno) => Err(MapError::Map { path: self.path.clone(), error: errno.into() }),
+        }
+    }
+
+    /// Mapped bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// The file that is mapped.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes every page present, so that no first touch lands inside a timer. Asks the kernel to populate the
+    /// mapping for writing; where it cannot (a BAR, an old kernel) reads one word of every page.
+    pub fn prefault(&self) {
+        if self.map.advise(Advice::PopulateWrite).is_ok() {
+            return;
+        }
+        for offset in (0..self.map.len()).step_by(PAGE_BYTES) {
+            // SAFETY: `offset` is page aligned and below the mapping's length, so the pointer is valid for a
+            // u64 and aligned; the mapping outlives the borrow; an atomic load tolerates concurrent writers.
+            let word = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) };
+            std::hint::black_box(word.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Checks that the file still is as long as its mapping. Call it outside timers, before touching payload.
+    ///
+    /// # Errors
+    /// [`MapError::Shrunk`] when something truncated the file.
+    pub fn check_not_shrunk(&self) -> Result<(), MapError> {
+        let path = || self.path.clone();
+        let now = self.file.metadata().map_err(|error| MapError::Map { path: path(), error })?.len();
+        if now < self.bytes() {
+            return Err(MapError::Shrunk { path: path(), mapped: self.bytes(), now });
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn word(&self, at: WordOffset) -> &AtomicU64 {
+        // SAFETY: a `WordOffset` is a multiple of 8 below 8 KiB by construction and every mapping is at least
+        // 64 KiB (checked by `open`) and page aligned, so the pointer is in bounds and aligned; the mapping lives
+        // as long as `self`. All access to control words in this process goes through atomics. Other processes
+        // and the guest may write at any time, which an atomic load tolerates.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at.bytes()).cast()) }
+    }
+
+    /// Pointer to the start of `range`, checked against the mapped length.
+    fn payload(&self, range: PayloadRange) -> *mut u8 {
+        let end = range.offset().checked_add(range.len());
+        assert!(end.is_some_and(|end| end <= self.map.len()), "payload range outside the mapping");
+        // SAFETY: the assertion above keeps the offset inside the mapping.
+        unsafe { self.map.as_mut_ptr().add(range.offset()) }
+    }
+}
+
+impl ControlWords for Mapping {
+    #[inline(always)]
+    fn load(&self, at: WordOffset, order: Ordering) -> u64 {
+        self.word(at).load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, at: WordOffset, value: u64, order: Ordering) {
+        self.word(at).store(value, order);
+    }
+}
+
+impl Payload for Mapping {
+    fn write(&self, range: PayloadRange, source: &[u8], kernel: Kernel) {
+        assert!(source.len() <= range.len(), "payload longer than its range");
+        let destination = self.payload(range);
+        // SAFETY: `destination` is valid for `range.len()` bytes (checked by `payload`) and `source` is no
+        // longer; `source` is a private slice and cannot overlap the mapping. The peer may read these bytes
+        // meanwhile; what it then sees is its loss until the sequence is published.
+        unsafe { kernel.copy(destination, source.as_ptr(), source.len()) }
+    }
+
+    fn read(&self, range: PayloadRange, destination: &mut [u8], kernel: Kernel) {
+        assert!(destination.len() <= range.len(), "destination longer than the range");
+        let source = self.payload(range);
+        // SAFETY: `source` is valid for `range.len()` bytes (checked by `payload`) and `destination` is no
+        // longer; `destination` is exclusively ours and cannot overlap the mapping. A misbehaving peer may
+        // write meanwhile: the bytes may then be torn, they are treated as arbitrary data and verified later.
+        unsafe { kernel.copy(destination.as_mut_ptr(), source, destination.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Geometry;
+    use crate::layout::{guest_words, host_words};
+    use crate::region_file::ensure;
+
+    fn region() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("region");
+        ensure(&path, 1 << 20).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn two_mappings_of_one_file_see_each_other() {
+        let (_dir, path) = region();
+        let (a, b) = (Mapping::open(&path).unwrap(), Mapping::open(&path).unwrap());
+        a.prefault();
+        a.store(host_words::session, 42, Ordering::Release);
+        b.store(guest_words::tool_version, 43, Ordering::Release);
+        assert_eq!(b.load(host_words::session, Ordering::Acquire), 42);
+        assert_eq!(a.load(guest_words::tool_version, Ordering::Acquire), 43);
+        let range = Geometry::for_payload(1 << 20, 0).unwrap().payload(1, 5).unwrap();
+        for kernel in Kernel::available() {
+            a.write(range, b"hello", kernel);
+            let mut got = [0; 5];
+            b.read(range, &mut got, kernel);
+            assert_eq!(&got, b"hello", "{kernel}");
+        }
+    }
+
+    #[test]
+    fn each_control_page_has_one_owner_at_a_time() {
+        let (_dir, path) = region();
+        let (a, b) = (Mapping::open(&path).unwrap(), Mapping::open(&path).unwrap());
+        a.own(ControlPage::Host).unwrap();
+        b.own(ControlPage::Guest).unwrap();
+        assert!(matches!(b.own(ControlPage::Host), Err(MapError::Owned { page: ControlPage::Host, .. })));
+        drop(a);
+        b.own(ControlPage::Host).unwrap();
+    }
+
+    #[test]
+    fn words_lie_where_the_layout_says() {
+        let (_dir, path) = region();
+        let map = Mapping::open(&path).unwrap();
+        map.store(host_words::publish, 0x0102_0304_0506_0708, Ordering::Release);
+        map.store(guest_words::processed, 0x1112_1314_1516_1718, Ordering::Release);
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes[0x180..0x188], [8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(bytes[0x1280..0x1288], [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]);
+    }
+
+    #[test]
+    fn a_truncated_file_is_noticed() {
+        let (_dir, path) = region();
+        let map = Mapping::open(&path).unwrap();
+        map.check_not_shrunk().unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(8192).unwrap();
+        assert!(matches!(map.check_not_shrunk(), Err(MapError::Shrunk { mapped: 1048576, now: 8192, .. })));
+    }
+
+    #[test]
+    fn files_of_other_sizes_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("odd");
+        std::fs::write(&path, vec![0; 12345]).unwrap();
+        assert!(matches!(Mapping::open(&path), Err(MapError::Size { bytes: 12345, .. })));
+        assert!(matches!(Mapping::open(Path::new("/no/such")), Err(MapError::File(_))));
+    }
+
+    #[test]
+    #[should_panic(expected = "outside the mapping")]
+    fn a_range_of_a_larger_region_panics_instead_of_touching_memory() {
+        let (_dir, path) = region();
+        let range = Geometry::for_payload(64 << 20, 0).unwrap().payload(1, 5).unwrap();
+        Mapping::open(&path).unwrap().write(range, b"hello", Kernel::Memcpy);
+    }
+}
