@@ -1,0 +1,17 @@
+//! The guest's side of the measurement: finds the ivshmem device, maps its BAR2, answers the host.
+//!
+//! - [`cli`]: the command line
+//! - [`device`]: the PCI device in sysfs; [`memory_type`]: what the kernel made of its mapping
+//! - [`rates`]: which copy kernel is fastest here
+//! - [`serve`]: the loop that answers; [`inject`]: faults on request, to prove that the host notices
+//! - [`init`]: what a process must do when it is the whole userland of a virtual machine
+//! - [`run`]: the order of it all
+
+pub mod cli;
+pub mod device;
+pub mod init;
+pub mod inject;
+pub mod memory_type;
+pub mod rates;
+pub mod run;
+pub mod serve;

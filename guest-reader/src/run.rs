@@ -1,0 +1,114 @@
+//! The order of things: pin, find, map, prefault, measure, announce, serve.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use ivshmem_proto::clock::{Clock, monotonic_ns};
+use ivshmem_proto::guest::Guest;
+use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
+use ivshmem_proto::mapping::{ControlPage, Mapping};
+use ivshmem_proto::region_file::{Ensured, ensure};
+use ivshmem_proto::report::{ClockReport, GuestReport};
+use ivshmem_proto::wire::{MapKind, MemoryType};
+use ivshmem_proto::{affinity, cpu};
+use nix::sys::utsname::uname;
+
+use crate::cli::{Args, MapChoice};
+use crate::device::{Device, PCI_DEVICES};
+use crate::init::tell;
+use crate::serve::Server;
+use crate::{memory_type, rates};
+
+/// Runs guest-reader until a signal ends it.
+///
+/// # Errors
+/// No device, no rights, an unusable region, or a CPU that is not there.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
+    }
+    if let Some(cpu) = args.cpu {
+        affinity::pin_current_thread(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
+    }
+    let source = Source::choose(args)?;
+    let map = Mapping::open(&source.path).context("map the region")?;
+    map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
+    map.prefault();
+    let clock = Clock::calibrated();
+    let report = describe(args, &source, &map, &clock)?;
+    report.write(&map);
+    let incarnation = monotonic_ns() ^ u64::from(std::process::id()) << 48;
+    let guest = Guest::announce(&map, map.bytes(), incarnation);
+    let ready = format!(
+        "READY version={} device={} map={} bytes={} kernel={}",
+        report.tool_version,
+        report.device,
+        report.map_kind,
+        map.bytes(),
+        report.kernel_release
+    );
+    eprintln!("guest-reader: {ready}");
+    if let Some(port) = &args.ready_port {
+        tell(port, &ready);
+    }
+    let kernel = report.copy_kernel;
+    let server = Server { map: &map, guest, clock, kernel, spin: report.spin, inject: args.inject };
+    server.serve(&stop, |line| eprintln!("guest-reader: {line}"));
+    eprintln!("guest-reader: stopped on request");
+    Ok(())
+}
+
+/// What to map, and what it is.
+struct Source {
+    path: PathBuf,
+    kind: MapKind,
+    device: Option<Device>,
+}
+
+impl Source {
+    fn choose(args: &Args) -> anyhow::Result<Self> {
+        if let MapChoice::File(path) = &args.map {
+            if !path.exists() && ensure(path, REGION_BYTES_DEFAULT)? == Ensured::Created {
+                eprintln!("guest-reader: created {} of {REGION_BYTES_DEFAULT} bytes", path.display());
+            }
+            return Ok(Self { path: path.clone(), kind: MapKind::File, device: None });
+        }
+        let device = Device::find(Path::new(PCI_DEVICES), args.device.as_deref())?;
+        device.enable()?;
+        let kind = match args.map {
+            MapChoice::Resource2 => MapKind::Resource2,
+            MapChoice::Resource2Wc => MapKind::Resource2Wc,
+            MapChoice::Auto | MapChoice::File(_) => device.best_map(),
+        };
+        Ok(Self { path: device.bar2(kind), kind, device: Some(device) })
+    }
+}
+
+fn describe(args: &Args, source: &Source, map: &Mapping, clock: &Clock) -> anyhow::Result<GuestReport> {
+    let candidates = rates::measure(map, clock)?;
+    let copy_kernel = candidates.first().context("no copy kernel is available")?.kernel;
+    let physical = source.device.as_ref().and_then(Device::bar2_physical);
+    let memory_type = match (source.kind, physical) {
+        (MapKind::File, _) => MemoryType::WriteBack,
+        (_, Some((first, last))) => memory_type::of_physical_range(first, last),
+        _ => MemoryType::Unknown,
+    };
+    let uts = uname().context("ask for the kernel's name")?;
+    Ok(GuestReport {
+        map_kind: source.kind,
+        memory_type,
+        clock: ClockReport::from(clock),
+        cpu_features: cpu::features(),
+        spin: args.spin.into(),
+        cpu_pinned: args.cpu,
+        copy_kernel,
+        candidates,
+        kernel_release: uts.release().to_string_lossy().into_owned(),
+        cpu_model: cpu::model(),
+        device: source.device.as_ref().map_or_else(|| "none".to_owned(), |d| d.bdf.clone()),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
