@@ -1,0 +1,165 @@
+//! What disturbed the run: stolen time, preemptions, and moments when this thread was not running.
+
+use std::fs;
+
+use ivshmem_proto::clock::{Clock, Ticks};
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::Serialize;
+
+/// A pause between two looks at the clock that no look itself can explain.
+const GAP_NS: f64 = 20_000.0;
+/// Share of the wall time stolen by the hypervisor above which a run is dirty.
+const STEAL_SHARE_MAX: f64 = 0.01;
+/// Share of the wall time lost in clock gaps above which a run is dirty.
+const GAP_SHARE_MAX: f64 = 0.02;
+/// Preemptions a second above which a run is dirty.
+const PREEMPTIONS_PER_S_MAX: f64 = 50.0;
+
+/// Counts gaps in the time of a spinning thread. Costs nothing in the tight loop: it is told of clock readings
+/// that are made anyway.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GapWatch {
+    threshold_ticks: u64,
+    count: u64,
+    sum_ticks: u64,
+    largest_ticks: u64,
+}
+
+impl GapWatch {
+    /// A watch over readings of `clock`.
+    #[must_use]
+    pub fn new(clock: &Clock) -> Self {
+        Self { threshold_ticks: (GAP_NS * clock.frequency_hz() / 1e9) as u64, ..Self::default() }
+    }
+
+    /// Two readings between which this thread did nothing but spin.
+    #[inline(always)]
+    pub fn look(&mut self, last: Ticks, now: Ticks) {
+        let gap = now.0.saturating_sub(last.0);
+        if gap > self.threshold_ticks {
+            self.count += 1;
+            self.sum_ticks += gap;
+            self.largest_ticks = self.largest_ticks.max(gap);
+        }
+    }
+}
+
+/// Counters of the operating system at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Counters {
+    steal_ticks: u64,
+    involuntary_switches: u64,
+}
+
+impl Counters {
+    /// Reads them now, for the calling thread and the whole machine.
+    #[must_use]
+    pub fn now() -> Self {
+        let steal_ticks = fs::read_to_string("/proc/stat").ok().and_then(|text| steal_in(&text)).unwrap_or(0);
+        let involuntary_switches = getrusage(UsageWho::RUSAGE_THREAD)
+            .map_or(0, |usage| usage.involuntary_context_switches().try_into().unwrap_or(0));
+        Self { steal_ticks, involuntary_switches }
+    }
+}
+
+/// The `steal` column of the line `cpu` in /proc/stat, in USER_HZ ticks (proc(5)).
+fn steal_in(stat: &str) -> Option<u64> {
+    stat.lines().find(|line| line.starts_with("cpu "))?.split_whitespace().nth(8)?.parse().ok()
+}
+
+/// What was seen, and whether it is too much.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Interference {
+    /// Times this thread was preempted.
+    pub involuntary_context_switches: u64,
+    /// Time the hypervisor took from this machine's CPUs, in milliseconds.
+    pub steal_ms: f64,
+    /// Moments of more than 20 µs between two looks at the clock.
+    pub clock_gaps: u64,
+    /// Their sum in nanoseconds.
+    pub clock_gaps_sum_ns: u64,
+    /// The longest in nanoseconds.
+    pub largest_clock_gap_ns: u64,
+    /// Whether any of it exceeds its threshold.
+    pub dirty: bool,
+    /// Which, in words.
+    pub reasons: Vec<String>,
+}
+
+impl Interference {
+    /// What happened between two readings, `wall_s` apart.
+    #[must_use]
+    pub fn between(before: Counters, after: Counters, gaps: GapWatch, clock: &Clock, wall_s: f64) -> Self {
+        let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
+        // USER_HZ is 100 on every Linux ABI that Rust supports (see time(7)).
+        let steal_ms = after.steal_ticks.saturating_sub(before.steal_ticks) as f64 * 10.0;
+        let switches = after.involuntary_switches.saturating_sub(before.involuntary_switches);
+        let mut reasons = Vec::new();
+        let mut check = |share: f64, limit: f64, what: &str| {
+            if share > limit {
+                reasons.push(format!(
+                    "{what}: {:.1} % of the run, limit {:.0} %",
+                    share * 100.0,
+                    limit * 100.0
+                ));
+            }
+        };
+        check(steal_ms / 1e3 / wall_s, STEAL_SHARE_MAX, "time stolen by the hypervisor");
+        check(ns(gaps.sum_ticks) as f64 / 1e9 / wall_s, GAP_SHARE_MAX, "clock gaps");
+        let rate = switches as f64 / wall_s;
+        if rate > PREEMPTIONS_PER_S_MAX {
+            reasons.push(format!("preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"));
+        }
+        Self {
+            involuntary_context_switches: switches,
+            steal_ms,
+            clock_gaps: gaps.count,
+            clock_gaps_sum_ns: ns(gaps.sum_ticks),
+            largest_clock_gap_ns: ns(gaps.largest_ticks),
+            dirty: !reasons.is_empty(),
+            reasons,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ivshmem_proto::wire::ClockSource;
+
+    #[test]
+    fn finds_the_steal_column() {
+        let text = "cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(steal_in(text), Some(80));
+        assert_eq!(steal_in("cpu 1 2"), None);
+    }
+
+    #[test]
+    fn only_gaps_above_the_threshold_count() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let mut gaps = GapWatch::new(&clock);
+        gaps.look(Ticks(0), Ticks(20_000));
+        gaps.look(Ticks(0), Ticks(30_000));
+        gaps.look(Ticks(0), Ticks(50_000));
+        let none = Counters { steal_ticks: 0, involuntary_switches: 0 };
+        let seen = Interference::between(none, none, gaps, &clock, 1.0);
+        assert_eq!((seen.clock_gaps, seen.clock_gaps_sum_ns, seen.largest_clock_gap_ns), (2, 80_000, 50_000));
+        assert!(!seen.dirty, "{seen:?}");
+    }
+
+    #[test]
+    fn too_much_of_anything_makes_a_run_dirty_and_says_what() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let before = Counters { steal_ticks: 0, involuntary_switches: 0 };
+        let after = Counters { steal_ticks: 5, involuntary_switches: 100 };
+        let seen = Interference::between(before, after, GapWatch::new(&clock), &clock, 1.0);
+        assert!(seen.dirty);
+        assert_eq!(
+            seen.reasons,
+            [
+                "time stolen by the hypervisor: 5.0 % of the run, limit 1 %",
+                "preempted 100 times a second, limit 50"
+            ]
+        );
+    }
+}

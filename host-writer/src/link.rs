@@ -1,0 +1,168 @@
+//! The open session: the mapped region, the host's half of the handshake, the clock, and the waits on them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use ivshmem_proto::clock::{Clock, Ticks};
+use ivshmem_proto::guest::Refusal;
+use ivshmem_proto::host::{Host, Presence};
+use ivshmem_proto::layout::LAYOUT_VERSION;
+use ivshmem_proto::mapping::Mapping;
+use ivshmem_proto::wait::{Waited, wait_until};
+
+use crate::interference::GapWatch;
+
+/// Why a measurement ended before its last message. The rows so far are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// A signal asked for it.
+    #[error("interrupted")]
+    Interrupted,
+    /// The guest's heartbeat stands still.
+    #[error(
+        "the guest stopped answering at message {sequence} and its heartbeat stands still; the rows so far are kept; \
+         start the guest again"
+    )]
+    GuestDead {
+        /// The message it did not answer.
+        sequence: u64,
+    },
+    /// The session has used up its sequence numbers.
+    #[error("the session ran out of sequence numbers")]
+    Exhausted,
+}
+
+/// An open session.
+#[derive(Debug)]
+pub struct Link<'a> {
+    /// The region.
+    pub map: &'a Mapping,
+    /// The host's half of the handshake.
+    pub host: Host<'a, Mapping>,
+    /// Times everything.
+    pub clock: &'a Clock,
+    /// Set by a signal.
+    pub stop: &'a AtomicBool,
+    /// Longest wait for one acknowledgement, in ticks of the clock.
+    pub timeout_ticks: u64,
+    /// Notices when this thread was not running.
+    pub gaps: GapWatch,
+}
+
+impl Link<'_> {
+    /// Waits until a guest serves this session.
+    ///
+    /// # Errors
+    /// None does before the deadline; the message says what was seen instead. Or a signal came: `Ok(false)`.
+    pub fn wait_for_guest(&mut self, limit: Duration) -> anyhow::Result<bool> {
+        let deadline = self.clock.after(self.clock.now(), limit);
+        let (host, stop, map) = (&mut self.host, self.stop, self.map);
+        let first_beat = host.guest_heartbeat();
+        loop {
+            // Short turns, so that the host's heartbeat moves and a live guest of another layout is refused at once.
+            let turn = self.clock.after(self.clock.now(), Duration::from_millis(10)).min(deadline);
+            let attached = || matches!(host.presence(), Presence::Attached { .. }).then_some(());
+            match wait_until(self.clock, turn, attached, |_| !stop.load(Ordering::Relaxed)) {
+                Waited::Done(()) => return Ok(true),
+                Waited::Stopped => return Ok(false),
+                Waited::TimedOut => host.beat(),
+            }
+            map.check_not_shrunk()?;
+            let alive = host.guest_heartbeat() != first_beat;
+            let expired = self.clock.now() >= deadline;
+            let waited = format!("after {} s", limit.as_secs_f64());
+            match host.presence() {
+                Presence::Attached { .. } => return Ok(true),
+                Presence::OtherLayout { version } if alive || expired => bail!(
+                    "the guest speaks layout version {version}, this host version {LAYOUT_VERSION}; use matching builds"
+                ),
+                Presence::OtherSize { bytes } if alive || expired => {
+                    bail!("{}", Refusal::RegionBytes { host: map.bytes(), guest: bytes })
+                }
+                Presence::Refused if alive && expired => {
+                    bail!("the guest refused this session; its log says why (provision console)")
+                }
+                Presence::Absent if expired => bail!(
+                    "no guest {waited}: nothing has announced itself in {}; start one (provision up), or guest-reader \
+                     --map {0} for the native baseline",
+                    map.path().display()
+                ),
+                Presence::Foreign { magic } if expired => bail!(
+                    "no guest {waited}: the guest page of {} starts with {magic:#018x}, which no guest-reader wrote; \
+                     is something else using the region?",
+                    map.path().display()
+                ),
+                _ if expired => bail!(
+                    "no guest {waited}: an earlier one announced itself in {} and {}; start it again (provision up)",
+                    map.path().display(),
+                    if alive { "is alive but did not join" } else { "shows no sign of life" }
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a signal asked to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The deadline of a wait that starts at `from`.
+    #[must_use]
+    #[inline(always)]
+    pub fn deadline(&self, from: Ticks) -> Ticks {
+        Ticks(from.0.saturating_add(self.timeout_ticks))
+    }
+
+    /// Spins until `ready` holds for the host's half; ends at the deadline counted from `from`, or by a signal.
+    #[inline(always)]
+    pub fn wait<T>(&mut self, from: Ticks, ready: impl Fn(&Host<'_, Mapping>) -> Option<T>) -> Waited<T> {
+        let deadline = self.deadline(from);
+        let (host, stop, gaps) = (&self.host, self.stop, &mut self.gaps);
+        let mut last = from;
+        wait_until(
+            self.clock,
+            deadline,
+            || ready(host),
+            |now| {
+                gaps.look(last, now);
+                last = now;
+                !stop.load(Ordering::Relaxed)
+            },
+        )
+    }
+
+    /// The moment the guest's acknowledgement was seen; `None` when it did not come by the deadline, counted
+    /// from `from`.
+    ///
+    /// # Errors
+    /// [`Stopped::Interrupted`] by a signal.
+    #[inline(always)]
+    pub fn acknowledged(
+        &mut self,
+        from: Ticks,
+        is_acknowledged: impl Fn(&Host<'_, Mapping>) -> bool,
+    ) -> Result<Option<Ticks>, Stopped> {
+        match self.wait(from, |host| is_acknowledged(host).then_some(())) {
+            Waited::Done(()) => Ok(Some(self.clock.now())),
+            Waited::TimedOut => Ok(None),
+            Waited::Stopped => Err(Stopped::Interrupted),
+        }
+    }
+
+    /// After a missed deadline: whether the guest still lives. A live guest's heartbeat moves within another
+    /// deadline.
+    ///
+    /// # Errors
+    /// [`Stopped::GuestDead`], or [`Stopped::Interrupted`] by a signal.
+    pub fn check_alive(&mut self, sequence: u64) -> Result<(), Stopped> {
+        self.host.beat();
+        let beat = self.host.guest_heartbeat();
+        match self.acknowledged(self.clock.now(), |host| host.guest_heartbeat() != beat)? {
+            Some(_) => Ok(()),
+            None => Err(Stopped::GuestDead { sequence }),
+        }
+    }
+}

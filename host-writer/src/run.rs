@@ -1,0 +1,302 @@
+//! The order of things: outputs, region, pin, session, guest, latency, bandwidth, files, summary.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use ivshmem_proto::clock::{Clock, Ticks};
+use ivshmem_proto::copy::Kernel;
+use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::host::Host;
+use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
+use ivshmem_proto::mapping::{ControlPage, Mapping};
+use ivshmem_proto::region_file::{Ensured, ensure};
+use ivshmem_proto::report::{ClockReport, GuestReport};
+
+use crate::config::{BandwidthPlan, Config, LatencyPlan, Print};
+use crate::environment::{HostFacts, pin};
+use crate::interference::{Counters, GapWatch, Interference};
+use crate::latency::Sample;
+use crate::link::{Link, Stopped};
+use crate::output::Pending;
+use crate::progress::Progress;
+use crate::run_json::{
+    BandwidthFacts, GuestFacts, HostCandidate, LatencyFacts, RegionFacts, RunJson, SCHEMA, Tool,
+};
+use crate::status::{RowStatus, count};
+use crate::summary::{Distribution, Figures, FrameFigures};
+use crate::{bandwidth, bandwidth_csv, hgrm, latency, latency_csv, summary, vm_info};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every message ok.
+    AllOk,
+    /// Everything measured, some messages not ok.
+    SomeNotOk,
+    /// A signal ended it.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit status that `--help` promises.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::AllOk => ExitCode::SUCCESS,
+            Self::SomeNotOk => ExitCode::from(3),
+            Self::Interrupted => ExitCode::from(130),
+        }
+    }
+}
+
+/// What has been measured so far; grows while the run lasts, so that an early end loses nothing.
+#[derive(Debug, Default)]
+struct Measured {
+    samples: Vec<Sample>,
+    rows: Vec<bandwidth::Row>,
+    kernels: Vec<(Kernel, u64)>,
+}
+
+/// The result files, prepared before the first message.
+struct Files {
+    latency: Option<(Pending, Pending)>,
+    bandwidth: Option<Pending>,
+    run: Pending,
+}
+
+impl Files {
+    fn prepare(config: &Config) -> anyhow::Result<Self> {
+        let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
+        let latency = config.latency.map(|plan| {
+            let rows = create("latency_results.csv", plan.messages * latency_csv::ROW_BYTES_MAX)?;
+            anyhow::Ok((rows, create("latency.hgrm", 64 << 10)?))
+        });
+        let bandwidth = config.bandwidth.as_ref().map(|plan| {
+            let frames = plan.iterations * plan.frames.len() as u64;
+            create("bandwidth_results.csv", (frames + 1) * bandwidth_csv::ROW_BYTES_MAX)
+        });
+        Ok(Self {
+            latency: latency.transpose()?,
+            bandwidth: bandwidth.transpose()?,
+            run: create("run.json", 64 << 10)?,
+        })
+    }
+}
+
+/// Measures what `config` asks for and writes the files.
+///
+/// # Errors
+/// No usable region, no guest, no room for results, or a guest that died on the way (rows so far are written).
+pub fn run(config: &Config) -> anyhow::Result<Outcome> {
+    let (started, started_utc) = (Instant::now(), SystemTime::now());
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
+    }
+    let files = Files::prepare(config)?;
+    let region = Region::open(config)?;
+    let map = &region.map;
+    let largest = config.bandwidth.as_ref().map_or(0, BandwidthPlan::largest_bytes);
+    let geometry = Geometry::for_payload(map.bytes(), largest).with_context(|| {
+        format!("{}: use a larger region (provision up --shm-size) or smaller frames", config.shm.display())
+    })?;
+
+    let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, &config.shm));
+    let (cpu_pinned, cpus_allowed) =
+        pin(config.cpu, &vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default())?;
+    let clock = Clock::calibrated();
+    let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed);
+
+    let host = Host::open(map, &geometry, RandomState::new().build_hasher().finish());
+    let session = host.session();
+    let timeout_ticks = clock.after(Ticks(0), config.timeout).0;
+    let gaps = GapWatch::new(&clock);
+    let mut link = Link { map, host, clock: &clock, stop: &stop, timeout_ticks, gaps };
+    if !link.wait_for_guest(config.guest_timeout)? {
+        return Ok(Outcome::Interrupted);
+    }
+    region.keep();
+    let guest = GuestReport::read(map).context("the guest joined, but")?;
+
+    let mut measured = Measured::default();
+    let before = Counters::now();
+    let measuring = Instant::now();
+    let ended = measure(&mut link, config, &geometry, &mut measured);
+    let measured_s = measuring.elapsed().as_secs_f64();
+    let interference = Interference::between(before, Counters::now(), link.gaps, &clock, measured_s);
+    link.host.close();
+
+    let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));
+    let run = RunJson {
+        schema: SCHEMA,
+        tool: Tool::this(),
+        started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
+        wall_s: started.elapsed().as_secs_f64(),
+        completed: ended.is_ok(),
+        interrupted,
+        command_line: std::env::args().collect(),
+        session: session.to_string(),
+        region: RegionFacts {
+            path: config.shm.display().to_string(),
+            bytes: map.bytes(),
+            layout_version: RegionFacts::LAYOUT_VERSION,
+            slot_count: geometry.slot_count(),
+            slot_bytes: geometry.slot_bytes(),
+            prefaulted: true,
+        },
+        host: host_facts,
+        guest: GuestFacts::from(guest),
+        vm,
+        copy_kernel: measured.kernels.first().map(|(kernel, _)| kernel.name()),
+        copy_candidates: measured.kernels.iter().map(HostCandidate::from).collect(),
+        latency: config.latency.map(|plan| latency_facts(&plan, &measured.samples)),
+        bandwidth: config.bandwidth.as_ref().map(|plan| bandwidth_facts(plan, &measured.rows)),
+        interference,
+    };
+    let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
+    let ok = || measured.samples.iter().filter(|s| s.status == RowStatus::Ok);
+    let rtt = hgrm::histogram(ok().filter_map(|s| s.processed_ticks.map(ns)))?;
+    let received = hgrm::histogram(ok().filter_map(|s| s.received_ticks.map(ns)))?;
+    write_files(files, &measured, &clock, &rtt, &run)?;
+    print(config, &run, &figures(config, &measured, &rtt, &received))?;
+    match ended {
+        Err(_) if interrupted => Ok(Outcome::Interrupted),
+        Err(error) => Err(error),
+        Ok(()) if all_ok(&measured) => Ok(Outcome::AllOk),
+        Ok(()) => Ok(Outcome::SomeNotOk),
+    }
+}
+
+/// The mapped region; a file that this run created and no guest ever used is removed again.
+struct Region<'a> {
+    map: Mapping,
+    created: std::cell::Cell<Option<&'a std::path::Path>>,
+}
+
+impl<'a> Region<'a> {
+    fn open(config: &'a Config) -> anyhow::Result<Self> {
+        let created = !config.shm.exists() && ensure(&config.shm, REGION_BYTES_DEFAULT)? == Ensured::Created;
+        let map = Mapping::open(&config.shm)?;
+        map.own(ControlPage::Host).with_context(|| {
+            format!(
+                "{} is in use by another host-writer; wait for it or use another --shm",
+                config.shm.display()
+            )
+        })?;
+        map.prefault();
+        Ok(Self { map, created: std::cell::Cell::new(created.then_some(&*config.shm)) })
+    }
+
+    fn keep(&self) {
+        self.created.set(None);
+    }
+}
+
+impl Drop for Region<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.created.get() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn measure(
+    link: &mut Link<'_>,
+    config: &Config,
+    geometry: &Geometry,
+    measured: &mut Measured,
+) -> anyhow::Result<()> {
+    if let Some(plan) = &config.latency {
+        measured.samples.reserve_exact(usize::try_from(plan.messages)?);
+        let progress = Progress::new("latency", plan.warmup + plan.messages, config.print);
+        latency::run(link, plan, &mut measured.samples, &progress)?;
+    }
+    if let Some(plan) = &config.bandwidth {
+        measured.kernels = bandwidth::measure_kernels(link, geometry, plan.largest_bytes())?;
+        let (kernel, _) = *measured.kernels.first().context("no copy kernel is available")?;
+        let progress = Progress::new("bandwidth", plan.iterations * plan.frames.len() as u64, config.print);
+        bandwidth::run(link, plan, geometry, kernel, &mut measured.rows, &progress)?;
+    }
+    Ok(())
+}
+
+fn latency_facts(plan: &LatencyPlan, samples: &[Sample]) -> LatencyFacts {
+    let status_counts = count(samples.iter().map(|s| s.status));
+    LatencyFacts {
+        messages: plan.messages,
+        warmup: plan.warmup,
+        interval_ns: plan.interval.as_nanos() as u64,
+        ok: status_counts[RowStatus::Ok.name()],
+        status_counts,
+    }
+}
+
+fn bandwidth_facts(plan: &BandwidthPlan, rows: &[bandwidth::Row]) -> BandwidthFacts {
+    let status_counts = count(rows.iter().map(|r| r.status));
+    BandwidthFacts {
+        frames: plan.frames.iter().map(|f| f.name()).collect(),
+        iterations: plan.iterations,
+        verify: plan.verify.name(),
+        seed: plan.seed,
+        ok: status_counts[RowStatus::Ok.name()],
+        status_counts,
+    }
+}
+
+fn all_ok(measured: &Measured) -> bool {
+    measured.samples.iter().all(|s| s.status == RowStatus::Ok)
+        && measured.rows.iter().all(|r| r.status == RowStatus::Ok)
+}
+
+fn figures(config: &Config, measured: &Measured, rtt: &Histogram<u64>, received: &Histogram<u64>) -> Figures {
+    let formats = config.bandwidth.iter().flat_map(|plan| &plan.frames);
+    let rows_of =
+        |format| measured.rows.iter().copied().filter(|row| row.format == format).collect::<Vec<_>>();
+    Figures {
+        rtt: Distribution::of(rtt),
+        received: Distribution::of(received),
+        frames: formats.map(|&format| FrameFigures::of(format, &rows_of(format))).collect(),
+    }
+}
+
+fn write_files(
+    files: Files,
+    measured: &Measured,
+    clock: &Clock,
+    rtt: &Histogram<u64>,
+    run: &RunJson,
+) -> anyhow::Result<()> {
+    if let Some((rows, histogram)) = files.latency {
+        rows.finish(|out| latency_csv::write(out, &measured.samples, clock))?;
+        histogram.finish(|out| hgrm::write(out, rtt))?;
+    }
+    if let Some(rows) = files.bandwidth {
+        rows.finish(|out| bandwidth_csv::write(out, &measured.rows))?;
+    }
+    files.run.finish(|out| {
+        serde_json::to_writer_pretty(&mut *out, run)?;
+        writeln!(out)
+    })
+}
+
+fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let text = match config.print {
+        Print::Nothing => return Ok(()),
+        Print::Json => {
+            serde_json::to_string_pretty(&serde_json::json!({ "run": run, "figures": figures }))? + "\n"
+        }
+        Print::Tables => summary::text(figures, run, &config.out),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads us has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}

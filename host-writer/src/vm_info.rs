@@ -1,0 +1,83 @@
+//! The state that `provision` keeps of its virtual machines: found by the region they share with us.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Where VM states lie: `$IVSHMEM_STATE_DIR`, else `$XDG_STATE_HOME/ivshmem`, else `~/.local/state/ivshmem`.
+#[must_use]
+pub fn state_root() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("IVSHMEM_STATE_DIR")
+        .or_else(|| set("XDG_STATE_HOME").map(|d| d.join("ivshmem")))
+        .or_else(|| set("HOME").map(|d| d.join(".local/state/ivshmem")))
+}
+
+/// The state (`vm.json`) of the live VM below `root` whose region is `shm`.
+#[must_use]
+pub fn find(root: &Path, shm: &Path) -> Option<Value> {
+    let same = |vm: &Value| {
+        vm["shm_path"].as_str().is_some_and(|path| fs::canonicalize(path).ok() == fs::canonicalize(shm).ok())
+    };
+    fs::read_dir(root)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("vm.json")).ok())
+        .filter_map(|text| serde_json::from_str::<Value>(&text).ok())
+        .find(|vm| same(vm) && is_alive(vm))
+}
+
+/// Whether the recorded process still is that process: same pid, same start time (field 22 of /proc/PID/stat).
+fn is_alive(vm: &Value) -> bool {
+    let (Some(pid), Some(start)) = (vm["pid"].as_u64(), vm["pid_start_time_ticks"].as_u64()) else {
+        return false;
+    };
+    // The command in parentheses may hold spaces; fields are counted from behind it.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse::<u64>().ok())
+        == Some(start)
+}
+
+/// The CPUs its vCPU threads are pinned to.
+#[must_use]
+pub fn vcpu_cpus(vm: &Value) -> Vec<u32> {
+    let threads = vm["vcpu_threads"].as_array().into_iter().flatten();
+    threads.filter_map(|thread| thread["cpu"].as_u64()?.try_into().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(root: &Path, name: &str, shm: &Path, pid: u32, start: u64) {
+        fs::create_dir(root.join(name)).unwrap();
+        let vm = json!({"name": name, "shm_path": shm, "pid": pid, "pid_start_time_ticks": start,
+            "vcpu_threads": [{"vcpu": 0, "tid": 1, "cpu": 1}, {"vcpu": 1, "tid": 2, "cpu": null}]});
+        fs::write(root.join(name).join("vm.json"), vm.to_string()).unwrap();
+    }
+
+    #[test]
+    fn only_the_live_vm_of_this_region_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, other) = (dir.path().join("ours"), dir.path().join("other"));
+        fs::write(&ours, "").unwrap();
+        fs::write(&other, "").unwrap();
+        let root = dir.path().join("state");
+        fs::create_dir(&root).unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let start: u64 =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let me = std::process::id();
+        state(&root, "elsewhere", &other, me, start);
+        state(&root, "dead", &ours, me, start + 1);
+        assert_eq!(find(&root, &ours), None);
+        state(&root, "live", &ours, me, start);
+        let found = find(&root, &ours).unwrap();
+        assert_eq!(found["name"], "live");
+        assert_eq!(vcpu_cpus(&found), [1]);
+    }
+}
