@@ -1,0 +1,114 @@
+//! `provision status`: whether the VM runs, and what is known about it.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{directory_of, print, print_json};
+use crate::Error;
+use crate::cli::StatusArgs;
+use crate::name::VmName;
+use crate::qemu::monitor::Monitor;
+use crate::report::facts;
+use crate::state::{Found, VmDirectory, VmRecord, survey};
+
+/// The exit code of a VM that does not run.
+const NOT_RUNNING: u8 = 3;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Status {
+    schema: &'static str,
+    name: VmName,
+    /// `running`, `starting`, `dead` or `absent`.
+    state: &'static str,
+    /// QEMU's own word for a running VM, or why it has none.
+    qemu: Option<String>,
+    vm: Option<Box<VmRecord>>,
+}
+
+/// Tells about the VM.
+///
+/// # Errors
+/// Its state is unreadable.
+pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Error> {
+    let directory = directory_of(&args.name.name)?;
+    let status = examine(&directory)?;
+    if args.json {
+        print_json(&status)?;
+    } else {
+        print(text(&status).as_bytes())?;
+    }
+    Ok(if status.state == "running" { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) })
+}
+
+fn examine(directory: &VmDirectory) -> Result<Status, Error> {
+    let (state, vm) = match survey(directory)? {
+        Found::Absent => ("absent", None),
+        Found::Starting(_) => ("starting", None),
+        Found::Running(vm) => ("running", Some(vm)),
+        Found::Stale { vm, .. } => ("dead", vm),
+    };
+    let qemu = (state == "running").then(|| {
+        Monitor::connect(&directory.qmp_socket())
+            .and_then(|mut monitor| monitor.run_state())
+            .unwrap_or_else(|e| format!("does not answer: {e}"))
+    });
+    Ok(Status { schema: "ivshmem-status/1", name: directory.name().clone(), state, qemu, vm })
+}
+
+fn text(status: &Status) -> String {
+    let name = &status.name;
+    let state = match (status.state, &status.vm) {
+        ("running", Some(vm)) => {
+            let qemu = status.qemu.as_deref().unwrap_or_default();
+            format!("up since {}, pid {}, QEMU says: {qemu}", vm.started_utc, vm.pid)
+        }
+        ("starting", _) => "being worked on by another provision".to_owned(),
+        ("dead", _) => {
+            "dead: QEMU is gone; 'provision up' or 'provision down' removes what it left".to_owned()
+        }
+        _ => "not up: 'provision up --guest micro' starts it".to_owned(),
+    };
+    let mut text = format!("{name} is {state}\n");
+    let Some(vm) = status.vm.as_ref() else { return text };
+    let phases = vm.phases_ms;
+    let start = format!(
+        "QEMU answered after {:.0} ms, first serial byte {:.0} ms, ready {:.0} ms",
+        phases.qmp, phases.first_serial_byte, phases.ready
+    );
+    for (label, value) in facts(vm).into_iter().chain([("start", start)]) {
+        let _ = writeln!(text, "  {label:<12} {value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::example;
+
+    fn status(state: &'static str, vm: Option<VmRecord>) -> Status {
+        let qemu = (state == "running").then(|| "running".to_owned());
+        Status {
+            schema: "ivshmem-status/1",
+            name: "micro".parse().unwrap(),
+            state,
+            qemu,
+            vm: vm.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn each_state_as_the_user_sees_it() {
+        let texts = [
+            text(&status("running", Some(example()))),
+            text(&status("starting", None)),
+            text(&status("dead", Some(example()))),
+            text(&status("dead", None)),
+            text(&status("absent", None)),
+        ];
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}

@@ -1,0 +1,31 @@
+//! Builds and drives the virtual machine whose shared memory is measured: QEMU with an `ivshmem-plain` device, a
+//! guest that holds one static program, under KVM where that is real and TCG where it is not.
+//!
+//! [`command`] has one module for each subcommand; everything else is what they are made of. Errors are
+//! [`Error`], each one line that says what to do next.
+
+pub mod accel;
+pub mod boot;
+pub mod claim;
+pub mod cli;
+pub mod command;
+pub mod config;
+mod error;
+pub mod guest_binary;
+pub mod helper;
+pub mod initramfs;
+pub mod interrupt;
+pub mod kernel;
+pub mod name;
+pub mod paths;
+pub mod pin;
+pub mod process;
+pub mod qemu;
+pub mod ready;
+pub mod report;
+pub mod size;
+pub mod start;
+pub mod state;
+pub mod wait;
+
+pub use error::Error;

@@ -1,0 +1,18 @@
+//! provision: parse, call, print the error, set the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use provision::cli::Cli;
+use provision::command;
+
+fn main() -> ExitCode {
+    match command::run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Each error is one whole line; its sources' words are in it already.
+            eprintln!("provision: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The directory of one VM and the files in it.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{StartingRecord, StateError, VmRecord, read_record, write_record};
+use crate::name::VmName;
+
+/// Longest path that fits into `sockaddr_un.sun_path` with its terminating zero (unix(7)).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Paths of one VM's state. Making one touches nothing.
+#[derive(Debug, Clone)]
+pub struct VmDirectory {
+    path: PathBuf,
+    name: VmName,
+}
+
+impl VmDirectory {
+    /// The directory of `name` below `root`.
+    pub fn new(root: &Path, name: &VmName) -> Self {
+        Self { path: root.join(name.as_str()), name: name.clone() }
+    }
+
+    /// Whose directory it is.
+    pub fn name(&self) -> &VmName {
+        &self.name
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state root it lies in.
+    pub fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// The file whose flock(2) says that a command works on this VM.
+    pub fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// What the guest wrote to its first serial port.
+    pub fn serial_log(&self) -> PathBuf {
+        self.path.join("serial.log")
+    }
+
+    /// What QEMU wrote to its standard error.
+    pub fn qemu_log(&self) -> PathBuf {
+        self.path.join("qemu.log")
+    }
+
+    /// QEMU's second monitor, for `down` and `status`.
+    pub fn qmp_socket(&self) -> PathBuf {
+        self.path.join("qmp.sock")
+    }
+
+    /// The guest's root file system.
+    pub fn initramfs(&self) -> PathBuf {
+        self.path.join("initramfs.cpio")
+    }
+
+    fn vm_json(&self) -> PathBuf {
+        self.path.join("vm.json")
+    }
+
+    fn starting_json(&self) -> PathBuf {
+        self.path.join("starting.json")
+    }
+
+    /// Creates the directory, private to the user, and its parents.
+    ///
+    /// # Errors
+    /// The socket in it would have too long a path, or the operating system refuses.
+    pub fn create(&self) -> Result<(), StateError> {
+        let path = self.qmp_socket();
+        let length = path.as_os_str().as_bytes().len();
+        if length > SOCKET_PATH_BYTES_MAX {
+            return Err(StateError::SocketPathTooLong { path, length });
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(StateError::io("create", &self.path))
+    }
+
+    /// The record of a VM that became ready.
+    ///
+    /// # Errors
+    /// It is there but unreadable.
+    pub fn read_vm(&self) -> Result<Option<VmRecord>, StateError> {
+        read_record(&self.vm_json())
+    }
+
+    /// Records a VM that is ready.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn write_vm(&self, record: &VmRecord) -> Result<(), StateError> {
+        write_record(&self.vm_json(), record)
+    }
+
+    /// The record of a start under way, or of one that was cut off.
+    ///
+    /// # Errors
+    /// It is there but unreadable.
+    pub fn read_starting(&self) -> Result<Option<StartingRecord>, StateError> {
+        read_record(&self.starting_json())
+    }
+
+    /// Records a start under way.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn write_starting(&self, record: &StartingRecord) -> Result<(), StateError> {
+        write_record(&self.starting_json(), record)
+    }
+
+    /// Removes the record of a start that is over.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn remove_starting(&self) -> Result<(), StateError> {
+        let path = self.starting_json();
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StateError::io("remove", &path)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes everything in the directory but the lock, which whoever calls this holds.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn clear(&self) -> Result<(), StateError> {
+        let lock = self.lock_file();
+        let entries = std::fs::read_dir(&self.path).map_err(StateError::io("read", &self.path))?;
+        for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| *path != lock) {
+            std::fs::remove_file(&path).map_err(StateError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_directory_is_private_and_clearing_it_spares_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = VmDirectory::new(&root.path().join("deep"), &"vm".parse().unwrap());
+        directory.create().unwrap();
+        directory.create().unwrap();
+        assert_eq!(std::fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::write(directory.lock_file(), "").unwrap();
+        std::fs::write(directory.serial_log(), "x").unwrap();
+        directory.clear().unwrap();
+        assert!(directory.lock_file().exists() && !directory.serial_log().exists());
+    }
+
+    #[test]
+    fn a_path_too_long_for_the_socket_is_refused_before_anything_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("d".repeat(120));
+        let error = VmDirectory::new(&deep, &"vm".parse().unwrap()).create().unwrap_err();
+        assert!(error.to_string().contains("set IVSHMEM_STATE_DIR to a shorter path"), "{error}");
+        assert!(!deep.exists());
+    }
+
+    #[test]
+    fn a_foreign_record_is_named_with_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = VmDirectory::new(root.path(), &"vm".parse().unwrap());
+        directory.create().unwrap();
+        assert!(directory.read_vm().unwrap().is_none());
+        std::fs::write(directory.path().join("vm.json"), "{}").unwrap();
+        let error = directory.read_vm().unwrap_err().to_string();
+        assert!(error.contains("vm.json is not a record this version understands"), "{error}");
+    }
+}

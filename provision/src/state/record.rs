@@ -1,0 +1,140 @@
+//! `vm.json`: what is known about a VM that became ready. host-writer embeds it in `run.json`, so that a result
+//! says on what it was measured.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::accel::{Accelerator, Asked, Rung, Verdict};
+use crate::name::VmName;
+use crate::process::ProcessId;
+
+/// The schema written and read.
+pub const SCHEMA: &str = "ivshmem-vm/1";
+
+/// A VM that became ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The VM's name.
+    pub name: VmName,
+    /// The kind of guest: `micro`.
+    pub guest: String,
+    /// QEMU's pid.
+    pub pid: u32,
+    /// QEMU's start, in clock ticks since boot: with the pid it names the process for all time.
+    pub pid_start_time_ticks: u64,
+    /// QEMU itself.
+    pub qemu: QemuRecord,
+    /// What runs the guest's instructions, and why.
+    pub accelerator: AcceleratorRecord,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Guest memory, without the shared region.
+    pub memory_bytes: u64,
+    /// The file both sides map.
+    pub shm_path: PathBuf,
+    /// Its size.
+    pub shm_bytes: u64,
+    /// Whether `up` created it, so that `down` removes it.
+    pub shm_created: bool,
+    /// Its inode: `down` removes only the very file `up` created.
+    pub shm_inode: u64,
+    /// The guest's kernel.
+    pub kernel: KernelRecord,
+    /// The vCPU threads and where they are pinned.
+    pub vcpu_threads: Vec<VcpuThread>,
+    /// When what happened, since QEMU was started.
+    pub phases_ms: PhasesMs,
+    /// From the start of `up` until QEMU was started: the tool's own preparation, the ladder included.
+    pub prepare_ms: f64,
+    /// The guest's READY line.
+    pub ready: String,
+    /// When `up` started.
+    pub started_utc: String,
+}
+
+impl VmRecord {
+    /// QEMU's process.
+    pub fn process(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start_time_ticks: self.pid_start_time_ticks }
+    }
+}
+
+/// QEMU as started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QemuRecord {
+    /// The executable.
+    pub path: PathBuf,
+    /// What it says its version is.
+    pub version: String,
+    /// All its arguments.
+    pub args: Vec<String>,
+}
+
+/// The accelerator asked for, the one in effect, and the evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AcceleratorRecord {
+    /// What the user asked for.
+    pub asked: Asked,
+    /// What runs.
+    pub effective: Accelerator,
+    /// One sentence.
+    pub why: String,
+    /// The rungs climbed, the last one failed unless KVM is in effect.
+    pub ladder: Vec<Rung>,
+    /// Instructions a second of the tiny guest under KVM.
+    pub instructions_per_second: Option<f64>,
+    /// One exit from the tiny guest to user space and back.
+    pub exit_cost_ns: Option<f64>,
+    /// What climbing cost, QEMU's own rungs excluded.
+    pub ladder_ms: f64,
+}
+
+impl From<&Verdict> for AcceleratorRecord {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            asked: verdict.asked,
+            effective: verdict.effective,
+            why: verdict.why.clone(),
+            ladder: verdict.ladder.clone(),
+            instructions_per_second: verdict.measured.map(|m| m.instructions_per_second),
+            exit_cost_ns: verdict.measured.and_then(|m| m.exit_cost_ns),
+            ladder_ms: verdict.cost.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+/// The guest's kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelRecord {
+    /// The image given to QEMU.
+    pub path: PathBuf,
+    /// Its release, as its header tells.
+    pub release: Option<String>,
+    /// SHA-256 of the image.
+    pub sha256: Option<String>,
+}
+
+/// One vCPU's thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuThread {
+    /// The vCPU's index.
+    pub vcpu: i64,
+    /// The host's thread id.
+    pub tid: i64,
+    /// The host CPU it is pinned to.
+    pub cpu: Option<usize>,
+}
+
+/// Milliseconds from the start of QEMU, on the host's monotonic clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhasesMs {
+    /// QMP answered and the vCPUs were told to go.
+    pub qmp: f64,
+    /// The kernel's first byte on the serial port.
+    pub first_serial_byte: f64,
+    /// The guest's READY line.
+    pub ready: f64,
+}

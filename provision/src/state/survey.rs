@@ -1,0 +1,119 @@
+//! Telling apart what a state directory can mean: nothing, a start under way, a VM that runs, or remains.
+
+use std::path::{Path, PathBuf};
+
+use super::{Lock, StartingRecord, StateError, VmDirectory, VmRecord};
+use crate::name::VmName;
+
+/// What is known of a VM of some name.
+#[derive(Debug)]
+pub enum Found {
+    /// No state at all.
+    Absent,
+    /// A `provision up` works on it right now.
+    Starting(Option<StartingRecord>),
+    /// It became ready and its QEMU runs.
+    Running(Box<VmRecord>),
+    /// State of a VM that runs no more.
+    Stale {
+        /// Its record, when it had become ready.
+        vm: Option<Box<VmRecord>>,
+        /// What its start left, when that was cut off.
+        starting: Option<StartingRecord>,
+    },
+}
+
+/// Looks at a VM's directory and changes nothing.
+///
+/// # Errors
+/// A record is there but unreadable.
+pub fn survey(directory: &VmDirectory) -> Result<Found, StateError> {
+    if !directory.path().exists() {
+        return Ok(Found::Absent);
+    }
+    let vm = directory.read_vm()?.map(Box::new);
+    if let Some(vm) = vm.as_ref().filter(|vm| vm.process().is_alive()) {
+        return Ok(Found::Running(vm.clone()));
+    }
+    let starting = directory.read_starting()?;
+    if starting.as_ref().is_some_and(|start| start.starter.is_alive())
+        || Lock::is_held(&directory.lock_file())
+    {
+        return Ok(Found::Starting(starting));
+    }
+    Ok(Found::Stale { vm, starting })
+}
+
+/// A region in the hands of a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionUse {
+    /// The VM.
+    pub vm: VmName,
+    /// The region's file.
+    pub shm_path: PathBuf,
+}
+
+/// The regions of all VMs below `root` that run or are being started, except those of `but`. Unreadable records
+/// of others are passed over: they are reported when their own VM is asked for.
+pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
+    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<VmName>().ok());
+    let mut uses: Vec<RegionUse> = names
+        .filter(|name| name != but)
+        .filter_map(|vm| {
+            let directory = VmDirectory::new(root, &vm);
+            let running = directory.read_vm().ok().flatten().filter(|record| record.process().is_alive());
+            let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
+            let shm_path = running.map(|r| r.shm_path).or(starting.map(|s| s.shm_path))?;
+            Some(RegionUse { vm, shm_path })
+        })
+        .collect();
+    uses.sort_by(|a, b| a.vm.cmp(&b.vm));
+    uses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ProcessId;
+
+    fn directory(root: &Path, name: &str) -> VmDirectory {
+        let directory = VmDirectory::new(root, &name.parse().unwrap());
+        directory.create().unwrap();
+        directory
+    }
+
+    fn start(starter: ProcessId) -> StartingRecord {
+        StartingRecord { starter, qemu: None, shm_path: "/dev/shm/r".into(), shm_created_inode: None }
+    }
+
+    #[test]
+    fn nothing_a_live_start_and_a_dead_one_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let absent = VmDirectory::new(root.path(), &"none".parse().unwrap());
+        assert!(matches!(survey(&absent).unwrap(), Found::Absent));
+
+        let me = ProcessId::current().unwrap();
+        let live = directory(root.path(), "live");
+        live.write_starting(&start(me)).unwrap();
+        assert!(matches!(survey(&live).unwrap(), Found::Starting(Some(_))));
+
+        let dead = directory(root.path(), "dead");
+        dead.write_starting(&start(ProcessId { start_time_ticks: 1, ..me })).unwrap();
+        assert!(matches!(survey(&dead).unwrap(), Found::Stale { vm: None, starting: Some(_) }));
+    }
+
+    #[test]
+    fn only_living_vms_hold_regions_and_ones_own_does_not_count() {
+        let root = tempfile::tempdir().unwrap();
+        let me = ProcessId::current().unwrap();
+        directory(root.path(), "live").write_starting(&start(me)).unwrap();
+        directory(root.path(), "dead")
+            .write_starting(&start(ProcessId { start_time_ticks: 1, ..me }))
+            .unwrap();
+        let uses = regions_in_use(root.path(), &"other".parse().unwrap());
+        assert_eq!(uses, [RegionUse { vm: "live".parse().unwrap(), shm_path: "/dev/shm/r".into() }]);
+        assert!(regions_in_use(root.path(), &"live".parse().unwrap()).is_empty());
+        assert!(regions_in_use(&root.path().join("absent"), &"live".parse().unwrap()).is_empty());
+    }
+}
