@@ -1,0 +1,140 @@
+//! The lower half of bandwidth_analysis.png: where a frame's time went, and how many frames arrived.
+
+use plotters::element::Rectangle;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::{Axis, nanoseconds};
+use super::bandwidth::{HALF_WIDTH, LOG_BEYOND, Lane, frames, labels, runs_legend};
+use super::panel::{Panel, Swatch};
+use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, SKY, VERMILLION};
+
+pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) -> Drawn {
+    let summaries = || lanes.iter().flat_map(|l| frames(l.analyzed));
+    let highest = summaries().filter_map(|f| f.duration_max_ns).max().unwrap_or(1) as f64;
+    let median = summaries().filter_map(|f| f.duration_median_ns).max().unwrap_or(1) as f64;
+    let lowest = summaries().filter_map(|f| f.duration_min_ns).min().unwrap_or(1) as f64;
+    let x = Axis::categories("", &labels(names));
+    let y = if highest > median * LOG_BEYOND {
+        Axis::log("time, log scale", lowest / 2.0, highest * 3.0, nanoseconds)
+    } else {
+        Axis::linear("time", 0.0, highest * 1.2, nanoseconds)
+    };
+    let split = summaries().any(|f| f.write_median_ns.is_some() && f.read_median_ns.is_some())
+        && highest <= median * LOG_BEYOND;
+    let mut facts = vec!["bar and figure: median of a frame; whisker: shortest to longest".to_owned()];
+    let verify: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            Some(format!(
+                "{} {}",
+                name.0,
+                nanoseconds(round3(lanes[0].summary(name)?.verify_median_ns? as f64))
+            ))
+        })
+        .collect();
+    if !verify.is_empty() {
+        facts.push(format!(
+            "verification comes after it ({}): {}",
+            lanes[0].analyzed.title(),
+            verify.join(", ")
+        ));
+    }
+    let legend = if split {
+        vec![
+            (Swatch::Block(SKY, 1.0), "write".to_owned()),
+            (Swatch::Block(INK, 1.0), "notify".to_owned()),
+            (Swatch::Block(BLUE, 1.0), "read".to_owned()),
+        ]
+    } else {
+        runs_legend(lanes, |color| Swatch::Block(color, 0.8))
+    };
+    let panel = Panel { title: "Duration".into(), facts, legend, ..Panel::default() };
+    let chart = panel.draw(area, &x, &y)?;
+    for lane in lanes {
+        for (place, name) in names.iter().enumerate() {
+            let Some(frame) = lane.summary(name) else { continue };
+            let middle = place as f64 + lane.offset;
+            let (left, right) = (middle - HALF_WIDTH, middle + HALF_WIDTH);
+            let mut foot = y.low();
+            let parts = if split {
+                [(frame.write_median_ns, SKY), (frame.notify_median_ns, INK), (frame.read_median_ns, BLUE)]
+            } else {
+                [(frame.duration_median_ns, lane.color), (None, INK), (None, INK)]
+            };
+            for (part, color) in parts {
+                let Some(part) = part else { continue };
+                let head = if split { foot + part as f64 } else { part as f64 };
+                let corners = [(left, y.at(head)), (right, y.at(foot))];
+                chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, 0.9)))?;
+                foot = head;
+            }
+            if let (Some(min), Some(max)) = (frame.duration_min_ns, frame.duration_max_ns) {
+                chart.whisker(middle, (y.at(min as f64), y.at(max as f64)), style::line(INK, 1))?;
+                let label =
+                    frame.duration_median_ns.map_or_else(String::new, |ns| nanoseconds(round3(ns as f64)));
+                let top = (middle, y.at(max as f64));
+                chart.note(top, (0, -5), (HPos::Center, VPos::Bottom), &label, INK)?;
+                lane.name_above(&chart, lanes, top, -22)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rounded to three significant digits.
+fn round3(value: f64) -> f64 {
+    if value == 0.0 {
+        return 0.0;
+    }
+    let unit = 10_f64.powf(value.abs().log10().floor() - 2.0);
+    (value / unit).round() * unit
+}
+
+pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) -> Drawn {
+    let x = Axis::categories("", &labels(names));
+    let y = Axis::marked(
+        "% of frames sent",
+        0.0,
+        128.0,
+        (0..=5).map(|i| (f64::from(i) * 20.0, format!("{} %", i * 20))).collect(),
+    );
+    let panel = Panel {
+        title: "Success".into(),
+        facts: vec!["ok of sent; what was verified beside it".into()],
+        legend: vec![
+            (Swatch::Block(GREEN, 0.85), "ok".to_owned()),
+            (Swatch::Block(VERMILLION, 0.85), "failed".to_owned()),
+            (Swatch::Block(GREY, 0.6), "lost".to_owned()),
+        ],
+        ..Panel::default()
+    };
+    let chart = panel.draw(area, &x, &y)?;
+    for lane in lanes {
+        for (place, name) in names.iter().enumerate() {
+            let Some(frame) = lane.summary(name) else { continue };
+            let middle = place as f64 + lane.offset;
+            let percent = |count: u64| count as f64 * 100.0 / frame.sent as f64;
+            let mut foot = 0.0;
+            for (count, color, opacity) in
+                [(frame.ok, GREEN, 0.85), (frame.failed, VERMILLION, 0.85), (frame.lost, GREY, 0.6)]
+            {
+                let head = foot + percent(count);
+                let corners = [(middle - HALF_WIDTH, y.at(head)), (middle + HALF_WIDTH, y.at(foot))];
+                chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, opacity)))?;
+                foot = head;
+            }
+            let top = (middle, y.at(foot));
+            chart.note(
+                top,
+                (0, -20),
+                (HPos::Center, VPos::Bottom),
+                &format!("{}/{}", frame.ok, frame.sent),
+                INK,
+            )?;
+            let verified = format!("{} verified", frame.verified);
+            chart.note(top, (0, -4), (HPos::Center, VPos::Bottom), &verified, GREY)?;
+            lane.name_above(&chart, lanes, top, -38)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! latency_histogram.png: the body of the distribution on linear axes, all of it on logarithmic ones.
+
+use plotters::element::{PathElement, Rectangle};
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::{Axis, nanoseconds, plain};
+use super::panel::{Chart, Panel, Swatch};
+use super::style::{self, Area, BLUE, Drawn, INK, ORANGE};
+use super::{Context, Series};
+use crate::analysis::Analysis;
+use crate::report::text::{duration, grouped, plural};
+use crate::stats::{Percentile, Sorted};
+
+const LINEAR_BINS: u64 = 140;
+const LOG_BINS_PER_DECADE: f64 = 40.0;
+/// Rows for the percentiles' labels above a panel: one each, should all three crowd together.
+const LABEL_ROWS: usize = 3;
+
+pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
+    let series = Series::processed(analysis);
+    let (upper, lower) = area.split_vertically(area.dim_in_pixel().1 as i32 / 2);
+    linear(&upper, &series, Context::of(analysis))?;
+    logarithmic(&lower, &series)
+}
+
+/// Where the linear panel ends: twelve interquartile ranges above the third quartile (Tukey's fence for far-out values
+/// is at three), but between p90 and p99.9, so that no tail squeezes the body into one bin and no body is cut.
+fn body_end(samples: &Sorted<u64>) -> u64 {
+    let rank = |hundredths| {
+        Percentile::from_hundredths(hundredths).and_then(|p| samples.nearest_rank(p)).unwrap_or(0)
+    };
+    let (first, third) = (rank(2_500), rank(7_500));
+    let fence = third.saturating_add((third - first).max(1).saturating_mul(12));
+    let end = fence.clamp(rank(9_000), rank(9_990));
+    let max = rank(10_000);
+    // A tail that would lengthen the panel by a quarter at most is not worth cutting.
+    let whole = end.saturating_add((end - rank(1)) / 4);
+    if max <= whole {
+        return max;
+    }
+    // Up to the last sample there, so that the panel does not end in emptiness.
+    let within = samples.as_slice().partition_point(|sample| *sample <= end);
+    samples.as_slice()[..within].last().copied().unwrap_or(end)
+}
+
+fn linear(area: &Area<'_>, series: &[Series], context: Context) -> Drawn {
+    let low = series.iter().map(Series::min).min().unwrap_or(0);
+    let high = series.iter().map(|s| body_end(&s.sorted)).max().unwrap_or(1).max(low);
+    let bin = ((high - low) / LINEAR_BINS + 1).max(1);
+    let bins = ((high - low) / bin + 1) as usize;
+
+    let mut facts = Vec::new();
+    let mut heights = Vec::new();
+    for one in series {
+        let mut counts = vec![0_u64; bins];
+        let mut beyond = 0_u64;
+        for sample in one.sorted.as_slice() {
+            match counts.get_mut(((sample - low) / bin) as usize) {
+                Some(count) if *sample <= high => *count += 1,
+                _ => beyond += 1,
+            }
+        }
+        let total = one.sorted.as_slice().len() as f64;
+        if beyond > 0 {
+            facts.push(format!(
+                "{}: {} of {} ({:.3} %) lie right of this panel, up to {}; the panel below shows all",
+                one.name,
+                plural(beyond, "message"),
+                grouped(total as u64),
+                beyond as f64 * 100.0 / total,
+                duration(one.max() as f64)
+            ));
+        }
+        heights.push(counts.iter().map(|c| *c as f64 * 100.0 / total).collect::<Vec<_>>());
+    }
+
+    let pad = ((bins as u64 * bin) as f64 * 0.02).max(5.0);
+    let x = Axis::linear(
+        "round-trip time to PROCESSED, linear scale",
+        (low as f64 - pad).max(0.0),
+        (low + bins as u64 * bin) as f64 + pad,
+        nanoseconds,
+    );
+    let peak = heights.iter().flatten().copied().fold(0.0, f64::max);
+    let y =
+        Axis::linear(&format!("% of messages per {} bin", nanoseconds(bin as f64)), 0.0, peak * 1.05, plain);
+    let panel = Panel {
+        title: "Round-trip latency: the body".into(),
+        context: Some(context),
+        facts,
+        legend: legend(series),
+        headroom: 2 + 17 * LABEL_ROWS as i32,
+    };
+    let chart = panel.draw(area, &x, &y)?;
+    let edges: Vec<f64> = (0..=bins as u64).map(|i| (low + i * bin) as f64).collect();
+    for (one, heights) in series.iter().zip(&heights) {
+        one.draw_bins(&chart, &x, &y, &edges, heights)?;
+    }
+    mark_percentiles(&chart, &x, &y, &series[0])
+}
+
+fn logarithmic(area: &Area<'_>, series: &[Series]) -> Drawn {
+    let low = series.iter().map(Series::min).min().unwrap_or(1).max(1);
+    let high = series.iter().map(Series::max).max().unwrap_or(1).max(low);
+    let edges = log_edges(low, high);
+
+    let mut heights = Vec::new();
+    for one in series {
+        let mut counts = vec![0.0; edges.len() - 1];
+        for sample in one.sorted.as_slice() {
+            // A sample of 0 ns goes to the first bin: the axis has no place for it.
+            let after = edges.partition_point(|edge| *edge <= *sample as f64);
+            counts[after.clamp(1, edges.len() - 1) - 1] += 1.0;
+        }
+        heights.push(counts);
+    }
+    let zeros = series.iter().map(|s| s.sorted.as_slice().partition_point(|v| *v == 0)).sum::<usize>() as u64;
+    let mut facts =
+        vec!["every message; both axes logarithmic, so a single one is as visible as the peak".to_owned()];
+    if zeros > 0 {
+        facts.push(format!("{} of 0 ns drawn in the first bin", plural(zeros, "message")));
+    }
+    let x = Axis::log(
+        "round-trip time to PROCESSED, log scale",
+        edges[0] / 1.05,
+        edges[edges.len() - 1] * 1.05,
+        nanoseconds,
+    );
+    let peak = heights.iter().flatten().copied().fold(1.0, f64::max);
+    let y = Axis::log("messages per bin, log scale", 0.7, (peak * 1.6).max(12.0), |v| grouped(v as u64));
+    let panel = Panel {
+        title: "Round-trip latency: all of it".into(),
+        facts,
+        legend: legend(series),
+        headroom: 2 + 17 * LABEL_ROWS as i32,
+        ..Panel::default()
+    };
+    let chart = panel.draw(area, &x, &y)?;
+    for (one, heights) in series.iter().zip(&heights) {
+        one.draw_bins(&chart, &x, &y, &edges, heights)?;
+    }
+    mark_percentiles(&chart, &x, &y, &series[0])
+}
+
+/// Edges of bins of equal ratio from `low` to beyond `high`, on whole nanoseconds so that no bin lies between two values.
+fn log_edges(low: u64, high: u64) -> Vec<f64> {
+    let ratio = 10_f64.powf(1.0 / LOG_BINS_PER_DECADE);
+    let mut edges = vec![low as f64];
+    let mut edge = low as f64;
+    while edge <= high as f64 {
+        edge = (edge * ratio).round().max(edge + 1.0);
+        edges.push(edge);
+    }
+    edges
+}
+
+fn legend(series: &[Series]) -> Vec<(Swatch, String)> {
+    let swatch = |s: &Series| if s.is_main { Swatch::Block(BLUE, 0.75) } else { Swatch::Line(ORANGE) };
+    series
+        .iter()
+        .map(|s| (swatch(s), format!("{}, {}", s.name, plural(s.sorted.as_slice().len() as u64, "message"))))
+        .collect()
+}
+
+impl Series {
+    /// The main run as filled bins, the baseline as an outline over them.
+    fn draw_bins(&self, chart: &Chart<'_>, x: &Axis, y: &Axis, edges: &[f64], heights: &[f64]) -> Drawn {
+        let area = chart.plotting_area();
+        let floor = y.at(y.low());
+        if self.is_main {
+            for (edge, height) in edges.windows(2).zip(heights).filter(|(_, height)| **height > 0.0) {
+                let corners = [(x.at(edge[0]), y.at(*height)), (x.at(edge[1]), floor)];
+                area.draw(&Rectangle::new(corners, style::fill(BLUE, 0.75)))?;
+            }
+            return Ok(());
+        }
+        let mut outline = vec![(x.at(edges[0]), floor)];
+        for (edge, height) in edges.windows(2).zip(heights) {
+            outline.extend([(x.at(edge[0]), y.at(*height)), (x.at(edge[1]), y.at(*height))]);
+        }
+        outline.push((x.at(edges[edges.len() - 1]), floor));
+        area.draw(&PathElement::new(outline, style::line(ORANGE, 2)))?;
+        Ok(())
+    }
+}
+
+/// Dashed lines at the main run's percentiles, with their values above the plot in as many rows as they need.
+fn mark_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, series: &Series) -> Drawn {
+    // Where the last label of each row starts; a label's room is some 12 % of the axis.
+    let mut taken = [f64::NEG_INFINITY; LABEL_ROWS];
+    for percentile in [Percentile::P50, Percentile::P99, Percentile::P99_9] {
+        let Some(value) = series.sorted.percentile(percentile) else { continue };
+        let value = value as f64;
+        if value > x.high() || value < x.low() {
+            continue;
+        }
+        let position = x.at(value);
+        chart.dashed_vertical(position, (y.part(0.0), y.part(1.0)), style::line(INK, 1))?;
+        let share = (position - x.part(0.0)) / (x.part(1.0) - x.part(0.0));
+        let anchor = if share > 0.9 { HPos::Right } else { HPos::Left };
+        let row = taken.iter().position(|last| share - last >= 0.12).unwrap_or(LABEL_ROWS - 1);
+        taken[row] = share;
+        let label = format!("{} = {}", percentile.name(), duration(value));
+        chart.note(
+            (position, y.part(1.0)),
+            (0, -3 - 17 * row as i32),
+            (anchor, VPos::Bottom),
+            &label,
+            INK,
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_linear_panel_ends_where_the_body_does() {
+        let body: Vec<u64> = (0..10_000).map(|i| 120 + i % 21).collect();
+        assert_eq!(body_end(&Sorted::new(body.clone())), 140);
+        let tailed = body.into_iter().chain((0..300).map(|i| 1_000 + i * 100)).collect();
+        let end = body_end(&Sorted::new(tailed));
+        assert!((140..400).contains(&end), "{end}");
+        assert_eq!(body_end(&Sorted::new(vec![130; 5])), 130);
+        assert_eq!(body_end(&Sorted::new(vec![u64::MAX])), u64::MAX);
+    }
+
+    #[test]
+    fn log_bins_cover_all_values_and_lie_on_whole_nanoseconds() {
+        for (low, high) in [(1, 1), (1, 20), (130, 50_000), (1, u64::MAX)] {
+            let edges = log_edges(low, high);
+            assert!(edges[0] <= low as f64 && edges[edges.len() - 1] > high as f64);
+            assert!(edges.windows(2).all(|e| e[1] >= e[0] + 1.0 && e[0].fract() == 0.0));
+        }
+    }
+}

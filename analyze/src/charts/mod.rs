@@ -1,0 +1,130 @@
+//! The pictures. Each is drawn from the samples themselves; what a panel cannot show, it says in words.
+
+mod axis;
+mod bandwidth;
+mod bandwidth_bars;
+mod histogram;
+mod over_time;
+mod panel;
+mod percentiles;
+mod style;
+
+use crate::analysis::{Analysis, Analyzed};
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::Artifact;
+use crate::report::text::plural;
+use crate::stats::Sorted;
+use style::{Area, Drawn};
+
+/// Width and height of each latency picture, in pixels.
+pub const LATENCY_SIZE: (u32, u32) = (1200, 800);
+/// Width and height of the histogram's two panels together, in pixels.
+pub const HISTOGRAM_SIZE: (u32, u32) = (1200, 1000);
+/// Width and height of the bandwidth picture's four panels together, in pixels.
+pub const BANDWIDTH_SIZE: (u32, u32) = (1400, 1060);
+
+type Draw = fn(&Area<'_>, &Analysis) -> Drawn;
+
+/// All pictures the main run has samples for, as PNG files.
+///
+/// # Errors
+/// [`Error::Draw`] naming the picture, [`Error::Interrupted`].
+pub fn draw_all(analysis: &Analysis, interrupt: &Interrupt) -> Result<Vec<Artifact>, Error> {
+    let mut wanted: Vec<(&'static str, (u32, u32), Draw)> = Vec::new();
+    if let Some(latency) = &analysis.main.run.latency {
+        let or_nothing = |draw: Draw| if latency.samples.is_empty() { nothing as Draw } else { draw };
+        wanted.push(("latency_histogram.png", HISTOGRAM_SIZE, or_nothing(histogram::draw)));
+        wanted.push(("latency_over_time.png", LATENCY_SIZE, or_nothing(over_time::draw)));
+        wanted.push(("latency_percentiles.png", LATENCY_SIZE, or_nothing(percentiles::draw)));
+    }
+    if analysis.main.run.bandwidth.is_some() {
+        wanted.push(("bandwidth_analysis.png", BANDWIDTH_SIZE, bandwidth::draw));
+    }
+    let mut artifacts = Vec::with_capacity(wanted.len());
+    for (name, (width, height), draw) in wanted {
+        interrupt.check()?;
+        let bytes = style::picture(width, height, |area| draw(area, analysis))
+            .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
+        artifacts.push(Artifact { name, bytes });
+    }
+    Ok(artifacts)
+}
+
+/// The picture of a run without a single acknowledged message.
+fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
+    let failed = analysis.main.summary.latency.as_ref().map_or(0, |l| l.failed + l.lost);
+    let sentence = format!("Nothing to draw: {} and none acknowledged", plural(failed, "message"));
+    area.draw(&plotters::element::Text::new(
+        sentence,
+        (style::px(40), style::px(40)),
+        style::bold(24, style::VERMILLION),
+    ))?;
+    Ok(())
+}
+
+/// Round trips to PROCESSED of one run, in ascending order.
+struct Series {
+    name: String,
+    is_main: bool,
+    sorted: Sorted<u64>,
+}
+
+impl Series {
+    /// Of the main run, then of the baseline if it has any.
+    fn processed(analysis: &Analysis) -> Vec<Self> {
+        let of = |analyzed: &Analyzed, is_main| {
+            let samples = analyzed.run.latency.as_ref()?.processed_ns();
+            let sorted = Sorted::new(samples);
+            (!sorted.as_slice().is_empty()).then(|| Self { name: analyzed.title(), is_main, sorted })
+        };
+        let baseline = analysis.baseline.as_ref().and_then(|b| of(b, false));
+        of(&analysis.main, true).into_iter().chain(baseline).collect()
+    }
+
+    fn min(&self) -> u64 {
+        self.sorted.as_slice().first().copied().unwrap_or(0)
+    }
+
+    fn max(&self) -> u64 {
+        self.sorted.as_slice().last().copied().unwrap_or(0)
+    }
+}
+
+/// What every picture says of the run behind it: machine and mapping, and loudly if it is not to be relied on.
+#[derive(Debug)]
+struct Context {
+    text: String,
+    alarming: bool,
+}
+
+impl Context {
+    fn of(analysis: &Analysis) -> Self {
+        let main = &analysis.main;
+        let Some(provenance) = &main.run.provenance else {
+            return Self { text: "NO PROVENANCE: no run.json beside the CSV".into(), alarming: true };
+        };
+        let run = &provenance.run;
+        let guest = run.guest.as_ref();
+        let incomplete = run.interrupted == Some(true) || run.completed == Some(false);
+        let parts = [
+            run.is_dirty().then(|| "DIRTY RUN".to_owned()),
+            incomplete.then(|| "INCOMPLETE".to_owned()),
+            Some(main.title()),
+            guest.and_then(|g| g.map_kind.clone()),
+            guest.and_then(|g| g.memory_type.clone()),
+            run.host.as_ref().and_then(|h| h.cpu_model.clone()),
+            run.started_utc.clone(),
+        ];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
+        Self { text, alarming: run.is_dirty() || incomplete }
+    }
+
+    /// Writes it with its top left corner at `place`, in pixels of the canvas.
+    fn draw(&self, area: &Area<'_>, place: (i32, i32)) -> Drawn {
+        let style =
+            if self.alarming { style::bold(15, style::VERMILLION) } else { style::text(15, style::GREY) };
+        area.draw(&plotters::element::Text::new(self.text.clone(), place, style))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+const EXAMPLES: &str = "\
+Examples:
+  analyze latency_results.csv                     one file, results beside it
+  analyze results/vm                              a run directory
+  analyze results/native results/vm --out report  a VM and its native baseline
+  analyze results/vm --json | jq .runs[0].latency
+
+The report is about the VM run, or about the only run. A native run (one whose
+run.json says the reader mapped a file) given beside it is the baseline, and the
+ratios VM to native are printed. Two VM runs or two native runs are an error.
+
+Written: performance_report.txt, summary.json, and for latency
+latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
+bandwidth bandwidth_analysis.png.
+
+Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
+
+/// Turns latency and bandwidth CSVs into percentiles, charts and a report.
+#[derive(Debug, Parser)]
+#[command(version, term_width = 80, after_help = EXAMPLES)]
+pub struct Cli {
+    /// CSVs or run directories. The header tells what a CSV holds; run.json is
+    /// looked for beside it
+    #[arg(required = true, value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+
+    /// Where to write; created if absent [default: the directory of the run the
+    /// report is about]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Print summary.json instead of the report
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}

@@ -1,0 +1,304 @@
+//! run.json: where, on what and how the numbers were taken.
+//!
+//! Only the schema name is demanded. A field the writer left out is shown as not recorded, never guessed.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The schema understood.
+const SCHEMA: &str = "ivshmem-run/1";
+
+/// What the report needs of a run.json, and the whole of it.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The typed part.
+    pub run: RunJson,
+    /// The file verbatim, for summary.json.
+    pub verbatim: Value,
+}
+
+/// The file's top level; units are in the names.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct RunJson {
+    /// The tool that wrote it.
+    pub tool: Option<Tool>,
+    /// When the run began.
+    pub started_utc: Option<String>,
+    /// How long it took.
+    pub wall_s: Option<f64>,
+    /// Whether it came to its end.
+    pub completed: Option<bool>,
+    /// Whether a signal ended it.
+    pub interrupted: Option<bool>,
+    /// The writer's arguments.
+    pub command_line: Option<Vec<String>>,
+    /// The session number both sides used.
+    pub session: Option<String>,
+    /// The shared region.
+    pub region: Option<Region>,
+    /// The writer's machine.
+    pub host: Option<Side>,
+    /// The reader's machine.
+    pub guest: Option<Side>,
+    /// The virtual machine, if there was one.
+    pub vm: Option<Vm>,
+    /// The host's copy kernel.
+    pub copy_kernel: Option<String>,
+    /// The copy kernels the host tried.
+    pub copy_candidates: Option<Vec<Candidate>>,
+    /// What was asked of the latency test.
+    pub latency: Option<LatencyPlan>,
+    /// What was asked of the bandwidth test.
+    pub bandwidth: Option<BandwidthPlan>,
+    /// What disturbed the run.
+    pub interference: Option<Interference>,
+}
+
+/// A program and its version.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The revision it was built from.
+    pub git_revision: Option<String>,
+}
+
+/// The shared region.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Region {
+    /// Its file on the host.
+    pub path: Option<String>,
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// Version of its layout.
+    pub layout_version: Option<u64>,
+    /// Whether its pages were touched before timing.
+    pub prefaulted: Option<bool>,
+}
+
+/// One side of the region; some fields belong to the host only, some to the guest only.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Side {
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// CPU model.
+    pub cpu_model: Option<String>,
+    /// CPUs the kernel runs on.
+    pub cpus_online: Option<u64>,
+    /// The CPU the process was pinned to.
+    pub cpu_pinned: Option<u64>,
+    /// Frequency governor.
+    pub governor: Option<String>,
+    /// Transparent huge pages of shared memory.
+    pub transparent_hugepage_shmem: Option<String>,
+    /// Load average when the run began.
+    pub load_average_1m: Option<f64>,
+    /// How the guest mapped the region: `file`, `resource2`, `resource2_wc`.
+    pub map_kind: Option<String>,
+    /// Effective memory type of the mapping.
+    pub memory_type: Option<String>,
+    /// The PCI device.
+    pub device: Option<String>,
+    /// What the guest does between polls.
+    pub spin: Option<String>,
+    /// The clock durations were taken with.
+    pub clock: Option<Clock>,
+    /// The guest's copy kernel.
+    pub copy_kernel: Option<String>,
+}
+
+/// A clock.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Clock {
+    /// `tsc` or `clock_monotonic`.
+    pub source: Option<String>,
+    /// Its frequency.
+    pub frequency_hz: Option<f64>,
+    /// Its smallest step.
+    pub resolution_ns: Option<f64>,
+    /// What reading it costs.
+    pub overhead_ns: Option<f64>,
+}
+
+/// The virtual machine.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Vm {
+    /// QEMU.
+    pub qemu: Option<Qemu>,
+    /// How guest instructions were executed.
+    pub accelerator: Option<Accelerator>,
+    /// Virtual CPUs.
+    pub vcpus: Option<u64>,
+    /// Guest memory.
+    pub memory_bytes: Option<u64>,
+}
+
+/// QEMU.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Qemu {
+    /// Its version line.
+    pub version: Option<String>,
+    /// Its arguments.
+    pub args: Option<Vec<String>>,
+}
+
+/// The accelerator.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Accelerator {
+    /// What was asked for.
+    pub asked: Option<String>,
+    /// What was in effect.
+    pub effective: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+}
+
+/// One copy kernel, measured on the host.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub kernel: Option<String>,
+    /// Its rate into the region, 1e9 bytes a second.
+    pub region_gb_per_s: Option<f64>,
+}
+
+/// What was asked of the latency test.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct LatencyPlan {
+    /// Messages, without warm-up.
+    pub messages: Option<u64>,
+    /// Warm-up messages, which are in no row.
+    pub warmup: Option<u64>,
+    /// Pause between messages.
+    pub interval_ns: Option<u64>,
+}
+
+/// What was asked of the bandwidth test.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct BandwidthPlan {
+    /// Frame formats.
+    pub frames: Option<Vec<String>>,
+    /// Iterations of each.
+    pub iterations: Option<u64>,
+    /// Digest.
+    pub verify: Option<String>,
+    /// Seed of the content.
+    pub seed: Option<u64>,
+}
+
+/// What disturbed the run.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Interference {
+    /// Involuntary context switches.
+    pub involuntary_context_switches: Option<u64>,
+    /// Time the hypervisor above took away.
+    pub steal_ms: Option<f64>,
+    /// Gaps seen in the clock.
+    pub clock_gaps: Option<u64>,
+    /// The largest of them.
+    pub largest_clock_gap_ns: Option<u64>,
+    /// Whether it was too much.
+    pub dirty: Option<bool>,
+    /// Why it was.
+    pub reasons: Option<Vec<String>>,
+}
+
+impl Provenance {
+    /// Reads `path`; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not JSON of this shape, or has another schema.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Read { path: path.into(), source }),
+        };
+        let malformed = |source| Error::RunJson { path: path.into(), source };
+        let verbatim: Value = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let schema = verbatim.get("schema").unwrap_or(&Value::Null);
+        if schema != SCHEMA {
+            let found = if schema.is_null() { "absent".into() } else { schema.to_string() };
+            return Err(Error::RunJsonSchema { path: path.into(), found, expected: SCHEMA });
+        }
+        // Parsed from the text again: its errors have a line and a column.
+        let run = serde_json::from_slice(&bytes).map_err(malformed)?;
+        Ok(Some(Self { run, verbatim }))
+    }
+}
+
+impl RunJson {
+    /// Whether the reader mapped the region's file on the host itself.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.guest.as_ref().and_then(|g| g.map_kind.as_deref()) == Some("file")
+    }
+
+    /// The host's fastest copy into the region: name and GB/s.
+    #[must_use]
+    pub fn best_copy(&self) -> Option<(&str, f64)> {
+        let candidates = self.copy_candidates.iter().flatten();
+        candidates
+            .filter_map(|c| Some((c.kernel.as_deref().unwrap_or("unnamed"), c.region_gb_per_s?)))
+            .filter(|(_, rate)| rate.is_finite() && *rate > 0.0)
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Whether the run was disturbed too much.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.interference.as_ref().and_then(|i| i.dirty) == Some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Option<Provenance>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.json");
+        fs::write(&path, json).unwrap();
+        Provenance::read(&path).map_err(|e| {
+            format!("{:#}", anyhow::Error::from(e)).split_once("/run.json: ").unwrap().1.to_owned()
+        })
+    }
+
+    #[test]
+    fn only_the_schema_is_demanded() {
+        let provenance = read(r#"{"schema":"ivshmem-run/1","later":[1]}"#).unwrap().unwrap();
+        assert!(provenance.run.host.is_none() && !provenance.run.is_native() && !provenance.run.is_dirty());
+        assert_eq!(provenance.verbatim["later"][0], 1);
+        let absent = Path::new("/nonexistent/run.json");
+        assert!(Provenance::read(absent).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_best_copy_is_the_fastest_measured() {
+        let json = r#"{"schema":"ivshmem-run/1","copy_candidates":[{"kernel":"memcpy","region_gb_per_s":11.5},
+            {"kernel":"avx2_nt","region_gb_per_s":19.9},{"kernel":"broken"}],"guest":{"map_kind":"file"}}"#;
+        let run = read(json).unwrap().unwrap().run;
+        assert_eq!(run.best_copy(), Some(("avx2_nt", 19.9)));
+        assert!(run.is_native());
+    }
+
+    #[test]
+    fn other_schemas_and_shapes_are_refused() {
+        let error = |json| read(json).unwrap_err();
+        assert_eq!(
+            error(r#"{"schema":"ivshmem-run/2"}"#),
+            r#"schema is "ivshmem-run/2", this analyze reads "ivshmem-run/1""#
+        );
+        assert_eq!(error("{}"), r#"schema is absent, this analyze reads "ivshmem-run/1""#);
+        assert!(error("{\"schema\":").starts_with("not a valid run.json: EOF while parsing"));
+        assert!(error("{\"schema\":\"ivshmem-run/1\",\n\"wall_s\":\"x\"}").contains("line 2 column"));
+    }
+}

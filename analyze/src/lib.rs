@@ -1,0 +1,60 @@
+//! Turns the toolkit's CSVs into percentiles, charts and a report; depends on files, never on a live VM.
+//!
+//! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`report`] and [`charts`] show,
+//! [`output`] writes.
+
+pub mod analysis;
+pub mod charts;
+pub mod cli;
+pub mod compare;
+pub mod doubt;
+pub mod error;
+pub mod input;
+pub mod interrupt;
+pub mod limit;
+pub mod output;
+pub mod report;
+pub mod stats;
+pub mod summary;
+
+use std::path::{Path, PathBuf};
+
+use analysis::Analysis;
+use error::Error;
+use interrupt::Interrupt;
+use output::Artifact;
+
+/// What was made.
+#[derive(Debug)]
+pub struct Done {
+    /// performance_report.txt.
+    pub report: String,
+    /// summary.json.
+    pub json: String,
+    /// Where it was written.
+    pub directory: PathBuf,
+    /// Every file written.
+    pub written: Vec<PathBuf>,
+}
+
+/// Reads `inputs` and writes report, summary and charts into `out`, by default the main run's directory.
+///
+/// # Errors
+/// On any input that is absent or damaged, on any output that cannot be written, and once interrupted.
+pub fn analyze(inputs: &[PathBuf], out: Option<&Path>, interrupt: &Interrupt) -> Result<Done, Error> {
+    let runs = input::read(inputs)?;
+    interrupt.check()?;
+    let directory = out.unwrap_or(&runs.main.directory).to_path_buf();
+    let analysis = Analysis::of(runs);
+    let report = report::render(&analysis);
+    let json = analysis
+        .to_json()
+        .map_err(|error| Error::Write { path: directory.join("summary.json"), source: error.into() })?;
+    let mut artifacts = vec![
+        Artifact { name: "performance_report.txt", bytes: report.clone().into_bytes() },
+        Artifact { name: "summary.json", bytes: json.clone().into_bytes() },
+    ];
+    artifacts.extend(charts::draw_all(&analysis, interrupt)?);
+    let written = output::write_all(&directory, &artifacts, interrupt)?;
+    Ok(Done { report, json, directory, written })
+}

@@ -1,0 +1,189 @@
+//! Where, on what and how a run was taken, from its run.json.
+
+use super::text::{entry, four_digits, heading, plural, wrapped};
+use crate::input::{Clock, RunJson, Side, Vm};
+
+const NOT_RECORDED: &str = "not recorded";
+
+/// The section for one run.
+pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
+    let mut out = heading(&format!("PROVENANCE · {title}"));
+    let Some(run) = run else {
+        return out + "  NO PROVENANCE: no run.json beside the CSV.\n";
+    };
+    out += &entry("Taken", &taken(run));
+    out += &entry("Tool", &tool(run));
+    if let Some(command) = &run.command_line {
+        out += &entry("Command", &command.join(" "));
+    }
+    out += &accelerator(run);
+    let (host, guest) = (run.host.as_ref(), run.guest.as_ref());
+    out += &entry("Host", &host.map_or_else(missing, machine));
+    out += &entry("Guest", &guest.map_or_else(missing, machine));
+    out += &entry("Device", text(guest.and_then(|g| g.device.as_ref())));
+    let map_kind = text(guest.and_then(|g| g.map_kind.as_ref()));
+    out += &entry(
+        "Mapping",
+        &format!("{map_kind}, memory type {}", text(guest.and_then(|g| g.memory_type.as_ref()))),
+    );
+    out += &entry("Region", &region(run));
+    out += &entry("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
+    out += &entry("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
+    out += &entry("Copies", &copies(run));
+    out += &entry("Plan", &plan(run));
+    out += &entry("Interference", &interference(run));
+    out
+}
+
+fn missing() -> String {
+    NOT_RECORDED.into()
+}
+
+fn text(value: Option<&String>) -> &str {
+    value.map_or(NOT_RECORDED, String::as_str)
+}
+
+/// The parts there are, with commas between.
+fn list(parts: impl IntoIterator<Item = Option<String>>) -> String {
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { missing() } else { parts.join(", ") }
+}
+
+fn taken(run: &RunJson) -> String {
+    let ending = match (run.interrupted, run.completed) {
+        (Some(true), _) => Some("INTERRUPTED".to_owned()),
+        (_, Some(false)) => Some("NOT COMPLETED".to_owned()),
+        (_, Some(true)) => Some("completed".to_owned()),
+        (_, None) => None,
+    };
+    list([
+        run.started_utc.clone(),
+        run.wall_s.map(|s| format!("{s:.1} s")),
+        ending,
+        run.session.as_ref().map(|s| format!("session {s}")),
+    ])
+}
+
+fn tool(run: &RunJson) -> String {
+    let Some(tool) = &run.tool else { return missing() };
+    let revision = text(tool.git_revision.as_ref());
+    format!("{} {}, git revision {revision}", text(tool.name.as_ref()), text(tool.version.as_ref()))
+}
+
+fn accelerator(run: &RunJson) -> String {
+    let Some(vm) = &run.vm else {
+        let why = if run.is_native() { "none: reader and writer on one host" } else { NOT_RECORDED };
+        return entry("Accelerator", why);
+    };
+    let mut out = match &vm.accelerator {
+        Some(accelerator) => {
+            let (asked, effective) = (text(accelerator.asked.as_ref()), text(accelerator.effective.as_ref()));
+            entry("Accelerator", &format!("{effective} in effect, {asked} asked"))
+                + &wrapped(&" ".repeat(16), &format!("why: {}", text(accelerator.why.as_ref())))
+        }
+        None => entry("Accelerator", NOT_RECORDED),
+    };
+    out += &entry("QEMU", &qemu(vm));
+    out
+}
+
+fn qemu(vm: &Vm) -> String {
+    let version = vm.qemu.as_ref().and_then(|q| q.version.clone());
+    list([version, vm.vcpus.map(|n| plural(n, "vCPU")), vm.memory_bytes.map(mebibytes)])
+}
+
+fn machine(side: &Side) -> String {
+    list([
+        side.cpu_model.clone(),
+        Some(format!("kernel {}", text(side.kernel.as_ref()))),
+        side.cpus_online.map(|n| format!("{} online", plural(n, "CPU"))),
+        Some(side.cpu_pinned.map_or_else(|| "not pinned".into(), |cpu| format!("pinned to CPU {cpu}"))),
+        side.governor.as_ref().map(|g| format!("governor {g}")),
+        side.transparent_hugepage_shmem.as_ref().map(|t| format!("huge pages {t}")),
+        side.load_average_1m.map(|l| format!("load {l:.2}")),
+        side.spin.as_ref().map(|s| format!("spin {s}")),
+    ])
+}
+
+fn region(run: &RunJson) -> String {
+    let Some(region) = &run.region else { return missing() };
+    list([
+        region.path.clone(),
+        region.bytes.map(mebibytes),
+        region.layout_version.map(|v| format!("layout {v}")),
+        region.prefaulted.map(|p| if p { "prefaulted" } else { "NOT prefaulted" }.into()),
+    ])
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!(
+        "{} MiB",
+        four_digits(bytes as f64 / f64::from(1 << 20)).trim_end_matches('0').trim_end_matches('.')
+    )
+}
+
+fn clock(clock: &Clock) -> String {
+    list([
+        clock.source.clone(),
+        clock.frequency_hz.map(|hz| format!("{} GHz", four_digits(hz / 1e9))),
+        clock.resolution_ns.map(|ns| format!("resolution {} ns", four_digits(ns))),
+        clock.overhead_ns.map(|ns| format!("overhead {} ns", four_digits(ns))),
+    ])
+}
+
+fn copies(run: &RunJson) -> String {
+    let tried = run.copy_candidates.iter().flatten().map(|c| {
+        let rate = c.region_gb_per_s.map_or_else(missing, |r| format!("{} GB/s", four_digits(r)));
+        format!("{} {rate}", text(c.kernel.as_ref()))
+    });
+    let guest = run.guest.as_ref().and_then(|g| g.copy_kernel.as_ref());
+    format!(
+        "host {} (tried: {}); guest {}",
+        text(run.copy_kernel.as_ref()),
+        list(tried.map(Some)),
+        text(guest)
+    )
+}
+
+fn plan(run: &RunJson) -> String {
+    let latency = run.latency.as_ref().map(|plan| {
+        list([
+            plan.messages.map(|n| plural(n, "message")),
+            plan.warmup.map(|n| format!("{} of warm-up before them, in no row", plural(n, "message"))),
+            plan.interval_ns
+                .filter(|ns| *ns > 0)
+                .map(|ns| format!("one every {}", super::text::duration(ns as f64))),
+        ])
+    });
+    let bandwidth = run.bandwidth.as_ref().map(|plan| {
+        list([
+            plan.iterations.map(|n| format!("{} of", plural(n, "frame"))),
+            plan.frames.as_ref().map(|f| f.join(" ")),
+            plan.verify.as_ref().map(|v| format!("verify {v}")),
+            plan.seed.map(|s| format!("seed {s}")),
+        ])
+        .replacen(" of,", " of", 1)
+    });
+    match (latency, bandwidth) {
+        (Some(latency), Some(bandwidth)) => format!("{latency}; {bandwidth}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => missing(),
+    }
+}
+
+fn interference(run: &RunJson) -> String {
+    let Some(seen) = &run.interference else { return missing() };
+    let verdict = match seen.dirty {
+        Some(true) => format!("DIRTY: {}", seen.reasons.clone().unwrap_or_default().join("; ")),
+        Some(false) => "clean".into(),
+        None => "no verdict recorded".into(),
+    };
+    let seen = list([
+        seen.involuntary_context_switches
+            .map(|n| plural(n, "involuntary context switch").replace("switchs", "switches")),
+        seen.steal_ms.map(|ms| format!("{ms:.1} ms stolen")),
+        seen.clock_gaps.map(|n| plural(n, "clock gap")),
+        seen.largest_clock_gap_ns.map(|ns| format!("the largest {}", super::text::duration(ns as f64))),
+    ]);
+    format!("{verdict} ({seen})")
+}

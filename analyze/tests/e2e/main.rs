@@ -1,0 +1,6 @@
+//! The binary end to end, in temporary directories. One test binary, as each one links all of polars.
+
+mod bad_input;
+mod charts;
+mod report;
+mod scene;
