@@ -16,6 +16,7 @@ use ivshmem_proto::word::sequence_of;
 use sha2::{Digest as _, Sha256};
 
 use crate::inject::Injection;
+use crate::rates::touched;
 
 /// Looks at the published word between two heartbeats.
 const LOOKS_PER_BEAT: u32 = 4096;
@@ -65,9 +66,9 @@ impl Server<'_> {
                         self.answer_frame(word, range, digest, &mut private);
                     }
                     Event::Invited { session, geometry } => {
-                        // Written, not merely reserved: no first touch may land inside a copy.
-                        // A slot is smaller than the mapped region, so its size is a usize.
-                        private = vec![0xA5; geometry.slot_bytes() as usize];
+                        // Present, not merely reserved: no first touch may land inside a copy. A slot is smaller
+                        // than the mapped region, so its size is a usize.
+                        private = touched(geometry.slot_bytes() as usize);
                         self.guest.join(session, geometry);
                         closed = false;
                         log(&format!("joined session {session}"));

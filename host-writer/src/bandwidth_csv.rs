@@ -27,7 +27,7 @@ struct WireRow {
     bandwidth_mbps: Option<f64>,
     bandwidth_gbps: Option<f64>,
     data_verified: u8,
-    write_ns: Option<u64>,
+    write_ns: u64,
     notify_ns: Option<u64>,
     read_ns: Option<u64>,
     verify_ns: Option<u64>,
@@ -40,7 +40,8 @@ impl From<&Row> for WireRow {
     fn from(row: &Row) -> Self {
         let FrameSize { width, height, bytes } = FrameSize::of(row.format);
         let mib = bytes as f64 / MIB;
-        let mib_per_s = row.duration_ns.filter(|&ns| ns > 0).map(|ns| mib * 1e9 / ns as f64);
+        let t = &row.transfer;
+        let mib_per_s = t.duration_ns.filter(|&ns| ns > 0).map(|ns| mib * 1e9 / ns as f64);
         Self {
             iteration: row.iteration,
             frame_type: row.format.name(),
@@ -49,18 +50,18 @@ impl From<&Row> for WireRow {
             bpp: BITS_PER_PIXEL,
             test_size_bytes: bytes,
             test_size_mb: rounded(mib),
-            duration_ns: row.duration_ns,
-            duration_ms: row.duration_ns.map(|ns| ns as f64 / 1e6),
+            duration_ns: t.duration_ns,
+            duration_ms: t.duration_ns.map(|ns| ns as f64 / 1e6),
             bandwidth_mbps: mib_per_s.map(rounded),
             bandwidth_gbps: mib_per_s.map(|rate| rounded(rate / 1024.0)),
-            data_verified: row.verified.into(),
-            write_ns: row.write_ns,
-            notify_ns: row.notify_ns,
-            read_ns: row.read_ns,
-            verify_ns: row.verify_ns,
-            status: row.status.name(),
-            guest_read_ns: row.guest_read_ns,
-            guest_verify_ns: row.guest_verify_ns,
+            data_verified: t.verified.into(),
+            write_ns: t.write_ns,
+            notify_ns: t.notify_ns,
+            read_ns: t.read_ns,
+            verify_ns: t.verify_ns,
+            status: t.status.name(),
+            guest_read_ns: t.guest_read_ns,
+            guest_verify_ns: t.guest_verify_ns,
         }
     }
 }
@@ -98,14 +99,14 @@ pub fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::status::RowStatus;
+    use crate::transfer::Transfer;
 
     #[test]
     fn a_frame_becomes_the_contracted_columns() {
-        let ok = Row {
-            iteration: 1,
-            format: FrameFormat::Uhd4k,
+        let transfer = Transfer {
+            sequence: 7,
             duration_ns: Some(10_000_000),
-            write_ns: Some(2_000_000),
+            write_ns: 2_000_000,
             notify_ns: Some(200),
             read_ns: Some(7_999_800),
             verify_ns: Some(300_000_000),
@@ -114,8 +115,8 @@ mod tests {
             verified: true,
             status: RowStatus::Ok,
         };
-        let lost = Row {
-            iteration: 2,
+        let ok = Row { iteration: 1, format: FrameFormat::Uhd4k, transfer };
+        let transfer = Transfer {
             duration_ns: None,
             notify_ns: None,
             read_ns: None,
@@ -124,8 +125,9 @@ mod tests {
             guest_verify_ns: None,
             verified: false,
             status: RowStatus::TimeoutReceived,
-            ..ok
+            ..transfer
         };
+        let lost = Row { iteration: 2, transfer, ..ok };
         let mut text = Vec::new();
         write(&mut text, &[ok, lost]).unwrap();
         assert_eq!(

@@ -3,7 +3,8 @@
 //!
 //! - [`cli`], [`config`]: the command line, and what it means once validated
 //! - [`run`]: the order of it all; [`link`]: the open session and the waits on it
-//! - [`latency`], [`bandwidth`]: the two measurements; [`content`]: seeded frames and their digests
+//! - [`latency`], [`bandwidth`]: the two measurements; [`transfer`]: one payload through the region
+//! - [`content`]: seeded frames and their digests; [`kernels`]: which copy is fastest
 //! - [`status`]: how a message can end
 //! - [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
 //! - [`environment`], [`interference`], [`vm_info`]: where the run took place and what disturbed it
@@ -17,6 +18,7 @@ pub mod content;
 pub mod environment;
 pub mod hgrm;
 pub mod interference;
+pub mod kernels;
 pub mod latency;
 pub mod latency_csv;
 pub mod link;
@@ -26,4 +28,5 @@ pub mod run;
 pub mod run_json;
 pub mod status;
 pub mod summary;
+pub mod transfer;
 pub mod vm_info;

@@ -1,10 +1,13 @@
 //! The open session: the mapped region, the host's half of the handshake, the clock, and the waits on them.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
 use ivshmem_proto::clock::{Clock, Ticks};
+use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Refusal;
 use ivshmem_proto::host::{Host, Presence};
 use ivshmem_proto::layout::LAYOUT_VERSION;
@@ -50,7 +53,36 @@ pub struct Link<'a> {
     pub gaps: GapWatch,
 }
 
-impl Link<'_> {
+/// Random bits from the seed the standard library's hash maps take from the operating system.
+fn random_u64() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl<'a> Link<'a> {
+    /// Opens a session on `map`; the guest has yet to join.
+    #[must_use]
+    pub fn open(
+        map: &'a Mapping,
+        geometry: &Geometry,
+        clock: &'a Clock,
+        stop: &'a AtomicBool,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            map,
+            host: Host::open(map, geometry, random_u64()),
+            clock,
+            stop,
+            timeout_ticks: clock.after(Ticks(0), timeout).0,
+            gaps: GapWatch::new(clock),
+        }
+    }
+
+    /// Leaves the session for a new one, whose messages count from 1; the guest has yet to join it.
+    pub fn open_next(&mut self, geometry: &Geometry) {
+        self.host = Host::open(self.map, geometry, random_u64());
+    }
+
     /// Waits until a guest serves this session.
     ///
     /// # Errors

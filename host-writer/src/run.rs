@@ -1,7 +1,5 @@
 //! The order of things: outputs, region, pin, session, guest, latency, bandwidth, files, summary.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,15 +10,15 @@ use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
-use ivshmem_proto::host::Host;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
 use ivshmem_proto::mapping::{ControlPage, Mapping};
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
 
+use crate::cli::Verify;
 use crate::config::{BandwidthPlan, Config, LatencyPlan, Print};
 use crate::environment::{HostFacts, pin};
-use crate::interference::{Counters, GapWatch, Interference};
+use crate::interference::{Counters, Interference};
 use crate::latency::Sample;
 use crate::link::{Link, Stopped};
 use crate::output::Pending;
@@ -30,7 +28,7 @@ use crate::run_json::{
 };
 use crate::status::{RowStatus, count};
 use crate::summary::{Distribution, Figures, FrameFigures};
-use crate::{bandwidth, bandwidth_csv, hgrm, latency, latency_csv, summary, vm_info};
+use crate::{bandwidth, bandwidth_csv, hgrm, kernels, latency, latency_csv, summary, vm_info};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,11 +111,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let clock = Clock::calibrated();
     let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed);
 
-    let host = Host::open(map, &geometry, RandomState::new().build_hasher().finish());
-    let session = host.session();
-    let timeout_ticks = clock.after(Ticks(0), config.timeout).0;
-    let gaps = GapWatch::new(&clock);
-    let mut link = Link { map, host, clock: &clock, stop: &stop, timeout_ticks, gaps };
+    let mut link = Link::open(map, &geometry, &clock, &stop, config.timeout);
     if !link.wait_for_guest(config.guest_timeout)? {
         return Ok(Outcome::Interrupted);
     }
@@ -130,6 +124,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let ended = measure(&mut link, config, &geometry, &mut measured);
     let measured_s = measuring.elapsed().as_secs_f64();
     let interference = Interference::between(before, Counters::now(), link.gaps, &clock, measured_s);
+    let session = link.host.session();
     link.host.close();
 
     let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));
@@ -212,13 +207,21 @@ fn measure(
     geometry: &Geometry,
     measured: &mut Measured,
 ) -> anyhow::Result<()> {
+    if let Some(plan) = &config.bandwidth {
+        measured.kernels =
+            kernels::measure(link, geometry, plan.largest_bytes(), plan.verify == Verify::Sha256)?;
+        // The messages that count get a session of their own.
+        link.open_next(geometry);
+        if !link.wait_for_guest(config.guest_timeout)? {
+            return Err(Stopped::Interrupted.into());
+        }
+    }
     if let Some(plan) = &config.latency {
         measured.samples.reserve_exact(usize::try_from(plan.messages)?);
         let progress = Progress::new("latency", plan.warmup + plan.messages, config.print);
         latency::run(link, plan, &mut measured.samples, &progress)?;
     }
     if let Some(plan) = &config.bandwidth {
-        measured.kernels = bandwidth::measure_kernels(link, geometry, plan.largest_bytes())?;
         let (kernel, _) = *measured.kernels.first().context("no copy kernel is available")?;
         let progress = Progress::new("bandwidth", plan.iterations * plan.frames.len() as u64, config.print);
         bandwidth::run(link, plan, geometry, kernel, &mut measured.rows, &progress)?;
@@ -238,7 +241,7 @@ fn latency_facts(plan: &LatencyPlan, samples: &[Sample]) -> LatencyFacts {
 }
 
 fn bandwidth_facts(plan: &BandwidthPlan, rows: &[bandwidth::Row]) -> BandwidthFacts {
-    let status_counts = count(rows.iter().map(|r| r.status));
+    let status_counts = count(rows.iter().map(|r| r.transfer.status));
     BandwidthFacts {
         frames: plan.frames.iter().map(|f| f.name()).collect(),
         iterations: plan.iterations,
@@ -251,7 +254,7 @@ fn bandwidth_facts(plan: &BandwidthPlan, rows: &[bandwidth::Row]) -> BandwidthFa
 
 fn all_ok(measured: &Measured) -> bool {
     measured.samples.iter().all(|s| s.status == RowStatus::Ok)
-        && measured.rows.iter().all(|r| r.status == RowStatus::Ok)
+        && measured.rows.iter().all(|r| r.transfer.status == RowStatus::Ok)
 }
 
 fn figures(config: &Config, measured: &Measured, rtt: &Histogram<u64>, received: &Histogram<u64>) -> Figures {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::bandwidth::Row;
 use crate::run_json::RunJson;
 use crate::status::RowStatus;
+use crate::transfer::Transfer;
 
 /// Percentiles shown.
 const PERCENTILES: &[f64] = &[50.0, 90.0, 99.0, 99.9, 99.99];
@@ -76,9 +77,10 @@ impl FrameFigures {
     /// The figures of the rows of one format.
     #[must_use]
     pub fn of(format: FrameFormat, rows: &[Row]) -> Self {
-        let ok: Vec<&Row> = rows.iter().filter(|r| r.status == RowStatus::Ok).collect();
-        let median = |pick: fn(&Row) -> Option<u64>| {
-            let mut values: Vec<u64> = ok.iter().filter_map(|row| pick(row)).collect();
+        let ok: Vec<&Transfer> =
+            rows.iter().map(|row| &row.transfer).filter(|t| t.status == RowStatus::Ok).collect();
+        let median = |pick: fn(&Transfer) -> Option<u64>| {
+            let mut values: Vec<u64> = ok.iter().filter_map(|transfer| pick(transfer)).collect();
             values.sort_unstable();
             values.get(values.len().saturating_sub(1) / 2).copied()
         };
@@ -87,11 +89,11 @@ impl FrameFigures {
             frame_type: format.name(),
             frames: rows.len(),
             ok: ok.len(),
-            verified: rows.iter().filter(|r| r.verified).count(),
-            write_gb_per_s: rate(median(|r| r.write_ns)),
-            read_gb_per_s: rate(median(|r| r.read_ns)),
-            total_gb_per_s: rate(median(|r| r.duration_ns)),
-            verify_ms: median(|r| r.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
+            verified: rows.iter().filter(|r| r.transfer.verified).count(),
+            write_gb_per_s: rate(median(|t| Some(t.write_ns))),
+            read_gb_per_s: rate(median(|t| t.read_ns)),
+            total_gb_per_s: rate(median(|t| t.duration_ns)),
+            verify_ms: median(|t| t.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
         }
     }
 }
@@ -199,15 +201,18 @@ mod tests {
         let row = |ns: u64, status| Row {
             iteration: 1,
             format: FrameFormat::Uhd4k,
-            duration_ns: Some(ns),
-            write_ns: Some(ns / 2),
-            notify_ns: Some(0),
-            read_ns: Some(ns / 2),
-            verify_ns: None,
-            guest_read_ns: None,
-            guest_verify_ns: None,
-            verified: status == RowStatus::Ok,
-            status,
+            transfer: Transfer {
+                sequence: 1,
+                duration_ns: Some(ns),
+                write_ns: ns / 2,
+                notify_ns: Some(0),
+                read_ns: Some(ns / 2),
+                verify_ns: None,
+                guest_read_ns: None,
+                guest_verify_ns: None,
+                verified: status == RowStatus::Ok,
+                status,
+            },
         };
         let rows = [
             row(24_883_200, RowStatus::Ok),

@@ -57,7 +57,9 @@ pub fn micro(machine: &MicroMachine<'_>) -> Vec<OsString> {
     args.option("-machine", "pc,usb=off");
     match machine.accelerator {
         Accelerator::Kvm => args.option("-accel", "kvm").option("-cpu", "host"),
-        Accelerator::Tcg => args.option("-accel", "tcg").option("-cpu", "max"),
+        // Without ERMS: TCG runs `rep movsb` and `rep stosb` byte by byte, and where the feature is advertised the
+        // kernel clears pages and copies to user space with them.
+        Accelerator::Tcg => args.option("-accel", "tcg").option("-cpu", "max,erms=off,fsrm=off"),
     };
     args.option("-smp", machine.vcpus.to_string());
     args.option("-m", format!("size={}B", machine.memory_bytes));

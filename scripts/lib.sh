@@ -1,0 +1,93 @@
+# Shared by the scripts beside it: where things are, what must be installed, how to build. Source it, do not run it.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+GUEST_TRIPLE=x86_64-unknown-linux-gnu
+BIN=$TARGET/release
+export IVSHMEM_GUEST_READER=$TARGET/$GUEST_TRIPLE/release/guest-reader
+
+say() { printf '== %s\n' "$*" >&2; }
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# install_missing COMMAND:PACKAGE…: installs the Debian packages whose command (or file) is not there.
+install_missing() {
+    local pair missing=()
+    for pair in "$@"; do
+        if ! command -v "${pair%%:*}" >/dev/null && ! [ -e "${pair%%:*}" ]; then
+            missing+=("${pair#*:}")
+        fi
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
+    if ! command -v apt-get >/dev/null; then
+        die "this is no Debian; install what these Debian packages hold: ${missing[*]}"
+    fi
+    say "installing ${missing[*]}"
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && "${install[@]}" >&2
+    elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        sudo apt-get update -qq && sudo "${install[@]}" >&2
+    else
+        die "missing packages and no rights to install them; run: sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+    fi
+}
+
+# What building and running a micro guest needs, as command:package or file:package.
+# shellcheck disable=SC2034 # used by the scripts that source this
+NEEDED=(cc:gcc /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev qemu-system-x86_64:qemu-system-x86)
+
+need_cargo() { command -v cargo >/dev/null || die "no Rust toolchain; install one (rustup.rs), then run this again"; }
+
+# The guest's binary is linked statically, so that it runs in any guest.
+build_guest() {
+    RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" cargo build --manifest-path "$ROOT/Cargo.toml" \
+        --release --locked --target "$GUEST_TRIPLE" --package guest-reader
+}
+
+build_all() {
+    say "building"
+    build_guest
+    cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --workspace
+}
+
+# The CPUs this shell may use, one a line.
+allowed_cpus() {
+    local range
+    for range in $(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status | tr , ' '); do
+        seq "${range%-*}" "${range#*-}"
+    done
+}
+
+# native_run OUT_DIR [host-writer options]: guest-reader and host-writer as two processes on this host.
+native_run() {
+    local out=$1 region guest_cpu=() status=0 guest
+    shift
+    region=/dev/shm/ivshmem-native-$$
+    NATIVE_REGION=$region
+    if [ "$(allowed_cpus | wc -l)" -gt 1 ]; then
+        guest_cpu=(--cpu "$(allowed_cpus | tail -n 1)")
+    fi
+    mkdir -p "$out"
+    "$BIN/guest-reader" --map "$region" "${guest_cpu[@]}" 2>"$out/guest-reader.log" &
+    guest=$!
+    NATIVE_GUEST=$guest
+    "$BIN/host-writer" --shm "$region" --out "$out" "$@" || status=$?
+    native_stop
+    return $status
+}
+
+# Ends what native_run started; for traps too.
+native_stop() {
+    if [ -n "${NATIVE_GUEST:-}" ]; then
+        kill "$NATIVE_GUEST" 2>/dev/null || true
+        wait "$NATIVE_GUEST" 2>/dev/null || true
+        NATIVE_GUEST=
+    fi
+    [ -z "${NATIVE_REGION:-}" ] || rm -f "$NATIVE_REGION"
+}
