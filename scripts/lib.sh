@@ -64,30 +64,27 @@ allowed_cpus() {
     done
 }
 
-# native_run OUT_DIR [host-writer options]: guest-reader and host-writer as two processes on this host.
+# native_run REGION OUT_DIR [host-writer options]: guest-reader and host-writer as two processes on this host. The
+# region stays for whoever wants the same pages, and is removed by native_stop.
 native_run() {
-    local out=$1 region guest_cpu=() status=0 guest
-    shift
-    region=/dev/shm/ivshmem-native-$$
+    local region=$1 out=$2 guest_cpu=() status=0
+    shift 2
     NATIVE_REGION=$region
     if [ "$(allowed_cpus | wc -l)" -gt 1 ]; then
         guest_cpu=(--cpu "$(allowed_cpus | tail -n 1)")
     fi
     mkdir -p "$out"
     "$BIN/guest-reader" --map "$region" "${guest_cpu[@]}" 2>"$out/guest-reader.log" &
-    guest=$!
-    NATIVE_GUEST=$guest
+    NATIVE_GUEST=$!
     "$BIN/host-writer" --shm "$region" --out "$out" "$@" || status=$?
-    native_stop
+    kill "$NATIVE_GUEST" 2>/dev/null || true
+    wait "$NATIVE_GUEST" 2>/dev/null || true
+    NATIVE_GUEST=
     return $status
 }
 
-# Ends what native_run started; for traps too.
+# Ends and removes what native_run left; for traps, too.
 native_stop() {
-    if [ -n "${NATIVE_GUEST:-}" ]; then
-        kill "$NATIVE_GUEST" 2>/dev/null || true
-        wait "$NATIVE_GUEST" 2>/dev/null || true
-        NATIVE_GUEST=
-    fi
+    [ -z "${NATIVE_GUEST:-}" ] || kill "$NATIVE_GUEST" 2>/dev/null || true
     [ -z "${NATIVE_REGION:-}" ] || rm -f "$NATIVE_REGION"
 }

@@ -74,7 +74,8 @@ install_missing "${NEEDED[@]}"
 build_all
 mkdir -p "$out"
 say "native baseline: two processes on this host"
-step native_run "$out/native" "$@"
+# The VM shares the very pages that the baseline used: where a line lies in the cache changes its price.
+step native_run "$region" "$out/native" "$@"
 say "guest: provision up --guest $guest"
 "$BIN/provision" up --guest "$guest" --name "$vm" --shm "$region"
 say "VM: through the guest's PCI BAR2"

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::interrupt::{Interrupted, Interrupts};
-use crate::pin::{Plan, pin_thread};
+use crate::pin::{Plan, pin_thread, place_others};
 use crate::qemu::complaint::{self, Complaint};
 use crate::qemu::monitor::Monitor;
 use crate::qemu::process::{Channels, Qemu};
@@ -114,6 +114,12 @@ pub fn see_through(
     let mut phases = PhasesMs { qmp: milliseconds(qemu), ..PhasesMs::default() };
     seen(Event::Running(&version), qemu.started.elapsed());
     let ready = listen(qemu, ReadyChannel::new(channels.ready), serial, watch, &mut phases, seen)?;
+    if !watch.pins.others.is_empty() {
+        let vcpus: Vec<i64> = threads.iter().map(|thread| thread.tid).collect();
+        place_others(qemu.id().pid, &vcpus, &watch.pins.others).map_err(|e| {
+            ended_or(qemu, watch.interrupts, Stage::Booting, Cause::Step("pin QEMU's threads", e))
+        })?;
+    }
     Ok(Booted { version, threads, phases, ready })
 }
 

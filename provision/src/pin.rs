@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -69,6 +70,8 @@ fn parse_list(text: &str) -> Option<Vec<usize>> {
 pub struct Plan {
     /// The CPUs for vCPU 0, 1, 2, ...; empty when nothing is pinned. Shorter than the vCPUs: round again.
     pub cpus: Vec<usize>,
+    /// The CPUs for QEMU's other threads once the guest is ready; empty when they may run anywhere.
+    pub others: Vec<usize>,
     /// A remark for the user.
     pub note: Option<String>,
 }
@@ -97,6 +100,7 @@ fn show(cpus: &BTreeSet<usize>) -> String {
 /// # Errors
 /// [`NotAllowed`] when the user's list holds another CPU.
 pub fn plan(pin: &CpuPin, vcpus: u32, allowed: &BTreeSet<usize>) -> Result<Plan, NotAllowed> {
+    let mut others = Vec::new();
     let (cpus, note) = match pin {
         CpuPin::None => (Vec::new(), None),
         CpuPin::List(list) => {
@@ -110,12 +114,16 @@ pub fn plan(pin: &CpuPin, vcpus: u32, allowed: &BTreeSet<usize>) -> Result<Plan,
                         trips of milliseconds";
             (Vec::new(), Some(note.to_owned()))
         }
-        // The first CPU stays free for the host's half of the measurement.
-        CpuPin::Auto => (allowed.iter().skip(1).copied().collect(), None),
+        // The first CPU stays free for the host's half of the measurement: of the vCPUs, and of QEMU's main thread,
+        // which wakes for every tick of the guest's timer.
+        CpuPin::Auto => {
+            others = allowed.iter().skip(1).copied().collect();
+            (others.clone(), None)
+        }
     };
     let crowded = (!cpus.is_empty() && vcpus as usize > cpus.len())
         .then(|| format!("{vcpus} vCPUs share {} CPUs: they will wait for each other", cpus.len()));
-    Ok(Plan { cpus, note: note.or(crowded) })
+    Ok(Plan { cpus, others, note: note.or(crowded) })
 }
 
 /// The CPUs this process may use.
@@ -138,6 +146,26 @@ pub fn pin_thread(tid: i64, cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(tid), &set)?)
 }
 
+/// Lets all threads of process `pid` but `vcpus` run on `cpus` only. Threads that end meanwhile are passed over.
+///
+/// # Errors
+/// The process is gone, or there are no such CPUs.
+pub fn place_others(pid: u32, vcpus: &[i64], cpus: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu)?;
+    }
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let tid = task?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let Some(tid) = tid.filter(|&tid| !vcpus.contains(&i64::from(tid))) else { continue };
+        match sched_setaffinity(Pid::from_raw(tid), &set) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +183,7 @@ mod tests {
         let plan = planned("auto", 3, &[2, 5, 7]);
         assert_eq!(placed(&plan, 3), [Some(5), Some(7), Some(5)]);
         assert_eq!(plan.note.unwrap(), "3 vCPUs share 2 CPUs: they will wait for each other");
-        assert_eq!(planned("auto", 1, &[0, 1]), Plan { cpus: vec![1], note: None });
+        assert_eq!(planned("auto", 1, &[0, 1]), Plan { others: vec![1], cpus: vec![1], note: None });
     }
 
     #[test]
@@ -169,7 +197,7 @@ mod tests {
     fn lists_take_single_cpus_and_ranges_in_the_users_order() {
         assert_eq!("3,0-2,1".parse(), Ok(CpuPin::List(vec![3, 0, 1, 2])));
         assert_eq!(placed(&planned("1,0", 3, &[0, 1]), 3), [Some(1), Some(0), Some(1)]);
-        assert_eq!(planned("none", 9, &[0, 1]), Plan { cpus: vec![], note: None });
+        assert_eq!(planned("none", 9, &[0, 1]), Plan { others: vec![], cpus: vec![], note: None });
     }
 
     #[test]
@@ -186,6 +214,24 @@ mod tests {
         for text in ["", "a", "1,", "3-1", "-1", "1-", "1-99999999", "+1"] {
             assert_eq!(text.parse::<CpuPin>(), Err(BadCpuPin(text.to_owned())), "{text:?}");
         }
+    }
+
+    #[test]
+    fn threads_that_are_no_vcpus_are_kept_off_the_first_cpu() {
+        let allowed = allowed_cpus().unwrap();
+        let last = *allowed.last().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        place_others(child.id(), &[i64::from(child.id())], &[last]).unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let set = || {
+            let set = sched_getaffinity(pid).unwrap();
+            (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(set(), allowed, "a vCPU is left alone");
+        place_others(child.id(), &[], &[last]).unwrap();
+        assert_eq!(set(), BTreeSet::from([last]));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn start(place: &Place, asked: &str) -> Result<Up, Error> {
         config: &config,
         qemu: &qemu,
         kernel: &KernelImage { path: "/nonexistent/vmlinuz".into(), release: None },
-        pins: &Plan { cpus: Vec::new(), note: None },
+        pins: &Plan { others: vec![], cpus: Vec::new(), note: None },
         interrupts: &Interrupts::catch().unwrap(),
         progress: Progress { quiet: true },
     };
