@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ivshmem_proto::layout::host_words;
+use ivshmem_proto::mapping::Mapping;
+use ivshmem_proto::memory::ControlWords as _;
+use ivshmem_proto::word::{sequence_of, tag_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -65,6 +69,18 @@ impl Place {
         let mut guest = Guest::new(child);
         guest.wait_for_line("READY");
         guest
+    }
+
+    /// Waits until a host has published message `sequence` of a session that is not `but`; returns the session's tag.
+    pub fn wait_for_message(&self, sequence: u64, but: u64) -> u64 {
+        let map = Mapping::open(&self.region).unwrap();
+        loop {
+            let word = map.load(host_words::publish, Ordering::Relaxed);
+            if sequence_of(word) >= sequence && tag_of(word) != but {
+                return tag_of(word);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// The rows of a CSV as maps from column to value.
