@@ -31,15 +31,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-vm=bench-$$
-region=/dev/shm/ivshmem-$vm
-# shellcheck disable=SC2317 # reached through the trap
-cleanup() {
-    native_stop
-    "$BIN/provision" down --name "$vm" >/dev/null 2>&1 || true
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
+own_vm bench
 
 need_cargo
 install_missing "${NEEDED[@]}" jq:jq cpio:cpio

@@ -77,14 +77,28 @@ native_run() {
     "$BIN/guest-reader" --map "$region" "${guest_cpu[@]}" 2>"$out/guest-reader.log" &
     NATIVE_GUEST=$!
     "$BIN/host-writer" --shm "$region" --out "$out" "$@" || status=$?
-    kill "$NATIVE_GUEST" 2>/dev/null || true
-    wait "$NATIVE_GUEST" 2>/dev/null || true
-    NATIVE_GUEST=
+    end_native_guest
     return $status
+}
+
+# Asks until it is gone: a signal that comes between bash's fork and its exec of the program is lost.
+end_native_guest() {
+    while [ -n "${NATIVE_GUEST:-}" ] && kill "$NATIVE_GUEST" 2>/dev/null; do
+        sleep 0.05
+    done
+    NATIVE_GUEST=
 }
 
 # Ends and removes what native_run left; for traps, too.
 native_stop() {
-    [ -z "${NATIVE_GUEST:-}" ] || kill "$NATIVE_GUEST" 2>/dev/null || true
+    end_native_guest
     [ -z "${NATIVE_REGION:-}" ] || rm -f "$NATIVE_REGION"
+}
+
+# own_vm NAME: names a VM and a region of this run alone ($vm, $region), gone again however the script ends.
+own_vm() {
+    vm=$1-$$
+    region=/dev/shm/ivshmem-$vm
+    trap 'native_stop; "$BIN/provision" down --name "$vm" >/dev/null 2>&1 || true; rm -f "$region"' EXIT
+    trap 'exit 130' INT TERM
 }

@@ -21,12 +21,22 @@ Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages
 USAGE
 }
 
+wrong() {
+    printf 'run.sh: %s (run.sh --help)\n' "$*" >&2
+    exit 2
+}
+
+# In braces, so that bash has read all of it before it starts: a pull during the build must not change what runs.
+{
 guest=micro
 out=$ROOT/results/$(date -u +%Y%m%dT%H%M%SZ)
 while [ $# -gt 0 ]; do
     case $1 in
-    --guest) guest=${2:?--guest needs a value} && shift 2 ;;
-    --out) out=${2:?--out needs a value} && shift 2 ;;
+    --guest | --out)
+        [ $# -gt 1 ] || wrong "$1 needs a value"
+        [ "$1" = --out ] && out=$2 || guest=$2
+        shift 2
+        ;;
     --)
         shift
         break
@@ -36,26 +46,13 @@ while [ $# -gt 0 ]; do
         exit 0
         ;;
     *)
-        usage >&2
-        printf 'run.sh: unknown option %s\n' "$1" >&2
-        exit 2
+        wrong "unknown option $1; options of host-writer come after --"
         ;;
     esac
 done
-[ "$guest" = micro ] || {
-    printf 'run.sh: no guest called %s; use --guest micro\n' "$guest" >&2
-    exit 2
-}
+[ "$guest" = micro ] || wrong "no guest called $guest; use --guest micro"
 
-vm=run-$$
-region=/dev/shm/ivshmem-$vm
-# shellcheck disable=SC2317 # reached through the trap
-cleanup() {
-    native_stop
-    "$BIN/provision" down --name "$vm" >/dev/null 2>&1 || true
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
+own_vm run
 
 # step COMMAND…: status 3 (measured, but not all ok) is remembered, any other failure ends the run.
 worst=0
@@ -69,10 +66,10 @@ step() {
     esac
 }
 
+mkdir -p "$out" || die "choose another directory with --out"
 need_cargo
 install_missing "${NEEDED[@]}"
 build_all
-mkdir -p "$out"
 say "native baseline: two processes on this host"
 # The VM shares the very pages that the baseline used: where a line lies in the cache changes its price.
 step native_run "$region" "$out/native" "$@"
@@ -86,3 +83,4 @@ say "analysis"
 "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report"
 say "report: $out/report/performance_report.txt"
 exit $worst
+}

@@ -128,6 +128,9 @@ pub struct FrameSummary {
     pub notify_median_ns: Option<u64>,
     /// RECEIVED to PROCESSED.
     pub read_median_ns: Option<u64>,
+    /// The guest's copy on its own clock, of which the read rate is made: RECEIVED to PROCESSED shrinks to nothing
+    /// when the host's thread notices RECEIVED late.
+    pub guest_read_median_ns: Option<u64>,
     /// PROCESSED to the verdict, outside the duration.
     pub verify_median_ns: Option<u64>,
 }
@@ -267,6 +270,7 @@ impl FrameSummary {
             write_median_ns: phase(|t| t.write_ns),
             notify_median_ns: phase(|t| t.notify_ns),
             read_median_ns: phase(|t| t.read_ns),
+            guest_read_median_ns: phase(|t| t.guest_read_ns),
             verify_median_ns: phase(|t| t.verify_ns),
         }
     }

@@ -11,7 +11,19 @@ fn main() -> ExitCode {
         eprintln!("guest-reader: {error:#}");
         init::power_off();
     }
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // On the kernel's command line there is nobody to read colours and usage.
+        Err(error) if is_init => {
+            let first_line = error.to_string().lines().next().unwrap_or_default().to_owned();
+            eprintln!("guest-reader: {first_line}");
+            if let Some(port) = std::env::args().skip_while(|arg| arg != "--ready-port").nth(1) {
+                init::tell(port.as_ref(), &format!("FAILED {first_line}; see guest-reader --help"));
+            }
+            init::power_off();
+        }
+        Err(error) => error.exit(),
+    };
     let result = run(&args);
     if let Err(error) = &result {
         eprintln!("guest-reader: {error:#}");

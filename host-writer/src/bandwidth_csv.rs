@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use crate::bandwidth::Row;
 
+/// The columns.
+pub const HEADER: &str = "iteration,frame_type,width,height,bpp,test_size_bytes,test_size_mb,duration_ns,duration_ms,\
+     bandwidth_mbps,bandwidth_gbps,data_verified,write_ns,notify_ns,read_ns,verify_ns,status,guest_read_ns,guest_verify_ns";
+
 /// Room a row may take, for allocating the file beforehand.
 pub const ROW_BYTES_MAX: u64 = 320;
 
@@ -88,7 +92,9 @@ fn rounded(value: f64) -> f64 {
 /// # Errors
 /// The writer's.
 pub fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+    // The header by itself: serde would write it with the first row, and there may be none.
+    writeln!(out, "{HEADER}")?;
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
     for row in rows {
         csv.serialize(WireRow::from(row)).map_err(io::Error::other)?;
     }

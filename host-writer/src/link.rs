@@ -116,8 +116,8 @@ impl<'a> Link<'a> {
                     bail!("the guest refused this session; its log says why (provision console)")
                 }
                 Presence::Absent if expired => bail!(
-                    "no guest {waited}: nothing has announced itself in {}; start one (provision up), or guest-reader \
-                     --map {0} for the native baseline",
+                    "no guest {waited}: nothing has announced itself in {}; start one (provision up --guest micro), or \
+                     guest-reader --map {0} for the native baseline",
                     map.path().display()
                 ),
                 Presence::Foreign { magic } if expired => bail!(
@@ -126,7 +126,8 @@ impl<'a> Link<'a> {
                     map.path().display()
                 ),
                 _ if expired => bail!(
-                    "no guest {waited}: an earlier one announced itself in {} and {}; start it again (provision up)",
+                    "no guest {waited}: an earlier one announced itself in {} and {}; start it again (provision up --guest \
+                     micro)",
                     map.path().display(),
                     if alive { "is alive but did not join" } else { "shows no sign of life" }
                 ),

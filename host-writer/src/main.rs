@@ -6,11 +6,20 @@ use clap::Parser as _;
 use host_writer::{cli::Args, config::Config, run::run};
 
 fn main() -> ExitCode {
-    match Config::try_from(Args::parse()).and_then(|config| run(&config)) {
+    let config = match Config::try_from(Args::parse()) {
+        Ok(config) => config,
+        Err(error) => return complain(&error, USAGE),
+    };
+    match run(&config) {
         Ok(outcome) => outcome.exit_code(),
-        Err(error) => {
-            eprintln!("host-writer: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error, FAILED),
     }
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn complain(error: &anyhow::Error, status: u8) -> ExitCode {
+    eprintln!("host-writer: {error:#}");
+    ExitCode::from(status)
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
-use ivshmem_proto::mapping::{ControlPage, Mapping};
+use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
 
@@ -29,6 +29,10 @@ use crate::run_json::{
 use crate::status::{RowStatus, count};
 use crate::summary::{Distribution, Figures, FrameFigures};
 use crate::{bandwidth, bandwidth_csv, hgrm, kernels, latency, latency_csv, summary, vm_info};
+
+const LATENCY_CSV: &str = "latency_results.csv";
+const HISTOGRAM: &str = "latency.hgrm";
+const BANDWIDTH_CSV: &str = "bandwidth_results.csv";
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +76,12 @@ impl Files {
     fn prepare(config: &Config) -> anyhow::Result<Self> {
         let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
         let latency = config.latency.map(|plan| {
-            let rows = create("latency_results.csv", plan.messages * latency_csv::ROW_BYTES_MAX)?;
-            anyhow::Ok((rows, create("latency.hgrm", 64 << 10)?))
+            let rows = create(LATENCY_CSV, plan.messages * latency_csv::ROW_BYTES_MAX)?;
+            anyhow::Ok((rows, create(HISTOGRAM, 64 << 10)?))
         });
         let bandwidth = config.bandwidth.as_ref().map(|plan| {
             let frames = plan.iterations * plan.frames.len() as u64;
-            create("bandwidth_results.csv", (frames + 1) * bandwidth_csv::ROW_BYTES_MAX)
+            create(BANDWIDTH_CSV, (frames + 1) * bandwidth_csv::ROW_BYTES_MAX)
         });
         Ok(Self {
             latency: latency.transpose()?,
@@ -154,12 +158,30 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         bandwidth: config.bandwidth.as_ref().map(|plan| bandwidth_facts(plan, &measured.rows)),
         interference,
     };
+    if measured.samples.is_empty() && measured.rows.is_empty() {
+        // Nothing to keep: what an earlier run left under these names stays.
+        return match ended {
+            Err(error) if !interrupted => Err(error),
+            _ => {
+                eprintln!("host-writer: interrupted before the first message that counts; nothing written");
+                Ok(Outcome::Interrupted)
+            }
+        };
+    }
     let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
     let ok = || measured.samples.iter().filter(|s| s.status == RowStatus::Ok);
-    let rtt = hgrm::histogram(ok().filter_map(|s| s.processed_ticks.map(ns)))?;
-    let received = hgrm::histogram(ok().filter_map(|s| s.received_ticks.map(ns)))?;
-    write_files(files, &measured, &clock, &rtt, &run)?;
-    print(config, &run, &figures(config, &measured, &rtt, &received))?;
+    let rtt_ns: Vec<u64> = ok().filter_map(|s| s.processed_ticks.map(ns)).collect();
+    let received_ns = ok().filter_map(|s| s.received_ticks.map(ns)).collect();
+    let rtt = hgrm::histogram(rtt_ns.iter().copied())?;
+    write_files(config, files, &measured, &clock, &rtt, &run)?;
+    print(config, &run, &figures(config, &measured, rtt_ns, received_ns))?;
+    if interrupted {
+        eprintln!(
+            "host-writer: interrupted; {} messages and {} frames are kept",
+            measured.samples.len(),
+            measured.rows.len()
+        );
+    }
     match ended {
         Err(_) if interrupted => Ok(Outcome::Interrupted),
         Err(error) => Err(error),
@@ -178,11 +200,12 @@ impl<'a> Region<'a> {
     fn open(config: &'a Config) -> anyhow::Result<Self> {
         let created = !config.shm.exists() && ensure(&config.shm, REGION_BYTES_DEFAULT)? == Ensured::Created;
         let map = Mapping::open(&config.shm)?;
-        map.own(ControlPage::Host).with_context(|| {
-            format!(
+        map.own(ControlPage::Host).map_err(|error| match error {
+            MapError::Owned { path, .. } => anyhow!(
                 "{} is in use by another host-writer; wait for it or use another --shm",
-                config.shm.display()
-            )
+                path.display()
+            ),
+            error => error.into(),
         })?;
         map.prefault();
         Ok(Self { map, created: std::cell::Cell::new(created.then_some(&*config.shm)) })
@@ -257,35 +280,48 @@ fn all_ok(measured: &Measured) -> bool {
         && measured.rows.iter().all(|r| r.transfer.status == RowStatus::Ok)
 }
 
-fn figures(config: &Config, measured: &Measured, rtt: &Histogram<u64>, received: &Histogram<u64>) -> Figures {
+fn figures(config: &Config, measured: &Measured, rtt_ns: Vec<u64>, received_ns: Vec<u64>) -> Figures {
     let formats = config.bandwidth.iter().flat_map(|plan| &plan.frames);
     let rows_of =
         |format| measured.rows.iter().copied().filter(|row| row.format == format).collect::<Vec<_>>();
     Figures {
-        rtt: Distribution::of(rtt),
-        received: Distribution::of(received),
+        rtt: Distribution::of(rtt_ns),
+        received: Distribution::of(received_ns),
         frames: formats.map(|&format| FrameFigures::of(format, &rows_of(format))).collect(),
     }
 }
 
 fn write_files(
+    config: &Config,
     files: Files,
     measured: &Measured,
     clock: &Clock,
     rtt: &Histogram<u64>,
     run: &RunJson,
 ) -> anyhow::Result<()> {
+    // Each file is tried, whatever became of those before it: one full disk or bad name loses nothing else.
+    let mut results = Vec::new();
+    // A test that was skipped leaves no rows of another run beside this run's run.json.
+    let stale: &[&str] = match (&files.latency, &files.bandwidth) {
+        (None, _) => &[LATENCY_CSV, HISTOGRAM],
+        (_, None) => &[BANDWIDTH_CSV],
+        _ => &[],
+    };
+    for name in stale {
+        let _ = std::fs::remove_file(config.out.join(name));
+    }
     if let Some((rows, histogram)) = files.latency {
-        rows.finish(|out| latency_csv::write(out, &measured.samples, clock))?;
-        histogram.finish(|out| hgrm::write(out, rtt))?;
+        results.push(rows.finish(|out| latency_csv::write(out, &measured.samples, clock)));
+        results.push(histogram.finish(|out| hgrm::write(out, rtt)));
     }
     if let Some(rows) = files.bandwidth {
-        rows.finish(|out| bandwidth_csv::write(out, &measured.rows))?;
+        results.push(rows.finish(|out| bandwidth_csv::write(out, &measured.rows)));
     }
-    files.run.finish(|out| {
+    results.push(files.run.finish(|out| {
         serde_json::to_writer_pretty(&mut *out, run)?;
         writeln!(out)
-    })
+    }));
+    results.into_iter().collect()
 }
 
 fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {

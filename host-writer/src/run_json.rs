@@ -208,8 +208,14 @@ impl GuestFacts {
     /// `VM` or `native`, with the guest's kernel.
     #[must_use]
     pub fn place(&self) -> String {
-        let place = if self.map_kind == MapKind::File.name() { "native" } else { "VM" };
+        let place = if self.is_native() { "native" } else { "VM" };
         format!("{place} {}", self.kernel)
+    }
+
+    /// Whether the guest is a process on this host.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.map_kind == MapKind::File.name()
     }
 
     /// How the guest maps the region.

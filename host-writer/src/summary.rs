@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hdrhistogram::Histogram;
 use ivshmem_proto::frame::FrameFormat;
 use serde::Serialize;
 
@@ -16,7 +15,7 @@ use crate::transfer::Transfer;
 /// Percentiles shown.
 const PERCENTILES: &[f64] = &[50.0, 90.0, 99.0, 99.9, 99.99];
 /// A percentile with fewer samples beyond it says nothing and is not shown.
-const SAMPLES_BEYOND_MIN: f64 = 10.0;
+const SAMPLES_BEYOND_MIN: usize = 10;
 
 /// The figures of a run.
 #[derive(Debug, Serialize)]
@@ -32,7 +31,7 @@ pub struct Figures {
 /// A distribution of nanoseconds.
 #[derive(Debug, Serialize)]
 pub struct Distribution {
-    count: u64,
+    count: usize,
     min_ns: u64,
     mean_ns: f64,
     max_ns: u64,
@@ -41,26 +40,30 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// The distribution in a histogram; `None` when it is empty.
+    /// The distribution of the samples; `None` when there are none. Percentiles are nearest ranks: of n sorted samples,
+    /// p is the ⌈p/100 · n⌉-th.
     #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
+    pub fn of(mut samples_ns: Vec<u64>) -> Option<Self> {
+        samples_ns.sort_unstable();
+        let count = samples_ns.len();
         let value = |&percentile: &f64| {
-            let beyond = histogram.len() as f64 * (1.0 - percentile / 100.0);
-            // The product is a hair below 10 where it should be 10.
-            let shown = beyond >= SAMPLES_BEYOND_MIN - 1e-6;
-            (percentile, shown.then(|| histogram.value_at_percentile(percentile)))
+            // In hundredths of a percent, so that the rank is exact.
+            let rank = ((percentile * 100.0).round() as usize * count).div_ceil(10_000);
+            (percentile, (count - rank >= SAMPLES_BEYOND_MIN).then(|| samples_ns[rank - 1]))
         };
-        (!histogram.is_empty()).then(|| Self {
-            count: histogram.len(),
-            min_ns: histogram.min(),
-            mean_ns: (histogram.mean() * 10.0).round() / 10.0,
-            max_ns: histogram.max(),
+        Some(Self {
+            count,
+            min_ns: *samples_ns.first()?,
+            mean_ns: (samples_ns.iter().map(|&ns| ns as f64).sum::<f64>() / count as f64 * 10.0).round()
+                / 10.0,
+            max_ns: *samples_ns.last()?,
             percentiles_ns: PERCENTILES.iter().map(value).collect(),
         })
     }
 }
 
-/// The frames of one size: medians of those that ended well.
+/// The frames of one size: medians of those that ended well. The read rate is from the guest's own duration: seen from
+/// the host it would grow without bound whenever this thread noticed RECEIVED late.
 #[derive(Debug, Serialize)]
 pub struct FrameFigures {
     frame_type: &'static str,
@@ -91,7 +94,7 @@ impl FrameFigures {
             ok: ok.len(),
             verified: rows.iter().filter(|r| r.transfer.verified).count(),
             write_gb_per_s: rate(median(|t| Some(t.write_ns))),
-            read_gb_per_s: rate(median(|t| t.read_ns)),
+            read_gb_per_s: rate(median(|t| t.guest_read_ns)),
             total_gb_per_s: rate(median(|t| t.duration_ns)),
             verify_ms: median(|t| t.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
         }
@@ -106,7 +109,8 @@ fn round_3(value: f64) -> f64 {
 #[must_use]
 pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "guest    {} {}, {}", run.guest.place(), run.guest.mapping(), accelerator(run));
+    let accelerator = if run.guest.is_native() { String::new() } else { format!(", {}", accelerator(run)) };
+    let _ = writeln!(text, "guest    {} {}{accelerator}", run.guest.place(), run.guest.mapping());
     if let Some(latency) = &run.latency {
         let _ = writeln!(
             text,
@@ -184,16 +188,16 @@ fn frame_table(figures: &Figures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hgrm::histogram;
 
     #[test]
     fn a_percentile_with_fewer_than_ten_samples_beyond_is_not_shown() {
-        let d = Distribution::of(&histogram(1..=10_000).unwrap()).unwrap();
+        let d = Distribution::of((1..=10_000).collect()).unwrap();
         let shown: Vec<bool> = d.percentiles_ns.iter().map(|(_, v)| v.is_some()).collect();
         assert_eq!(shown, [true, true, true, true, false]);
-        let d = Distribution::of(&histogram(1..=9_999).unwrap()).unwrap();
+        assert_eq!((d.percentiles_ns[3].1, d.min_ns, d.max_ns, d.mean_ns), (Some(9_990), 1, 10_000, 5000.5));
+        let d = Distribution::of((1..=9_999).collect()).unwrap();
         assert_eq!(d.percentiles_ns[3].1, None);
-        assert!(Distribution::of(&histogram(std::iter::empty()).unwrap()).is_none());
+        assert!(Distribution::of(vec![]).is_none());
     }
 
     #[test]

@@ -247,3 +247,34 @@ fn json_is_json_and_quiet_is_quiet() {
     let output = place.run_host(&["--messages", "10", "--frames", "none", "--quiet"]);
     assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
 }
+
+#[test]
+fn a_skipped_test_leaves_no_rows_of_another_run_beside_its_run_json() {
+    let place = Place::with_region(64 << 20);
+    let _guest = place.guest(&[]);
+    assert_eq!(place.run_host(&["--messages", "100", "--frames", "none"]).status.code(), Some(0));
+    let frames_only = ["--messages", "0", "--frames", "1080p", "--iterations", "1"];
+    assert_eq!(place.run_host(&frames_only).status.code(), Some(0));
+    let mut names: Vec<_> =
+        fs::read_dir(place.out()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["bandwidth_results.csv", "run.json"]);
+}
+
+#[test]
+fn an_interrupt_before_the_first_row_leaves_earlier_results_alone() {
+    let place = Place::with_region(64 << 20);
+    let _guest = place.guest(&[]);
+    assert_eq!(place.run_host(&["--messages", "100", "--frames", "none"]).status.code(), Some(0));
+    let (rows, run) = (place.rows("latency_results.csv"), place.run_json());
+    let session = place.wait_for_message(1, 0);
+    let host = place.host(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first messages of a run rank copy kernels and are in no row.
+    place.wait_for_message(1, session);
+    kill(Pid::from_raw(host.id() as i32), Signal::SIGINT).unwrap();
+    let output = host.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    insta::assert_snapshot!(stderr(&output).trim_end(), @"host-writer: interrupted before the first message that counts; nothing written");
+    assert_eq!((place.rows("latency_results.csv"), place.run_json()), (rows, run));
+    assert_no_leftovers(&place.out());
+}

@@ -166,9 +166,9 @@ fn scaling(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         lanes.iter().flat_map(|l| frames(l.analyzed)).map(|f| f.size_bytes).max().unwrap_or(1) as f64 / 1e6;
     let x = Axis::linear("frame size, MB (1e6 bytes)", 0.0, largest * 1.15, plain);
     let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
-    let limits =
-        lanes.iter().filter_map(|l| l.analyzed.summary.bandwidth.as_ref()).map(|b| &b.believable_limit);
-    let limit = limits.min_by(|a, b| a.gb_per_s.total_cmp(&b.gb_per_s));
+    // The first lane is the run the report is about.
+    let limit =
+        lanes.first().and_then(|l| l.analyzed.summary.bandwidth.as_ref()).map(|b| &b.believable_limit);
     let mut facts = vec!["mean rate ± standard deviation".to_owned()];
     if let Some(limit) = limit {
         let source = limit.copy_kernel.as_ref().map_or_else(

@@ -21,7 +21,9 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u
     };
     let split = summaries().any(|f| f.write_median_ns.is_some() && f.read_median_ns.is_some())
         && highest <= median * LOG_BEYOND;
-    let mut facts = vec!["bar and figure: median of a frame; whisker: shortest to longest".to_owned()];
+    let mut facts = vec![
+        "bar: medians of the parts; figure: median of the whole; whisker: shortest to longest".to_owned(),
+    ];
     let verify: Vec<_> = names
         .iter()
         .filter_map(|name| {

@@ -24,6 +24,8 @@ pub struct Transfer {
     pub read_ns: Option<u64>,
     /// PROCESSED to the verdict, outside the duration.
     pub verify_ns: Option<u64>,
+    /// The guest's copy on the guest's own clock.
+    pub guest_read_ns: Option<u64>,
     /// Whether the guest's digest matched.
     pub verified: bool,
 }
@@ -80,6 +82,7 @@ impl Bandwidth {
         let (sizes, durations) = (column("test_size_bytes"), column("duration_ns"));
         let (writes, notifies) = (column("write_ns"), column("notify_ns"));
         let (reads, verifies) = (column("read_ns"), column("verify_ns"));
+        let guest_reads = column("guest_read_ns");
         let rates = table.reals("bandwidth_gbps");
         let verdicts = table.texts("data_verified");
         let statuses = table.texts("status");
@@ -125,6 +128,7 @@ impl Bandwidth {
                 notify_ns: notifies[row],
                 read_ns: reads[row],
                 verify_ns: verifies[row],
+                guest_read_ns: guest_reads[row],
                 verified,
             });
         }

@@ -66,9 +66,7 @@ fn text(status: &Status) -> String {
             format!("up since {}, pid {}, QEMU says: {qemu}", vm.started_utc, vm.pid)
         }
         ("starting", _) => "being worked on by another provision".to_owned(),
-        ("dead", _) => {
-            "dead: QEMU is gone; 'provision up' or 'provision down' removes what it left".to_owned()
-        }
+        ("dead", _) => "dead: QEMU is gone; 'provision down' removes what it left".to_owned(),
         _ => "not up: 'provision up --guest micro' starts it".to_owned(),
     };
     let mut text = format!("{name} is {state}\n");
