@@ -62,6 +62,12 @@ bare_boot() { # VM_JSON
     rm -f "$region"
 }
 
+# The median of a CSV's column, over its ok rows.
+median() { # FILE COLUMN_NAME
+    awk -F, -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) { if ($i == name) c = i; if ($i == "status") s = i } next }
+        $s == "ok" { print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
 # A run before the first round leaves the kernel cached and everything in the page cache.
 "$BIN/provision" up --guest micro --name "$vm" --shm "$region" --quiet --json >"$out/vm.json"
 "$BIN/provision" down --name "$vm" >/dev/null
@@ -75,12 +81,6 @@ for round in $(seq "$rounds"); do
     "$BIN/host-writer" --shm "$region" --out "$out/vm" --frames 4k --iterations 20 --json >"$out/vm-run.json"
     "$BIN/provision" down --name "$vm" >/dev/null
     native_stop
-    "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report" --quiet
-    # The median of a CSV's column, over its ok rows.
-    median() { # FILE COLUMN_NAME
-        awk -F, -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) { if ($i == name) c = i; if ($i == "status") s = i } next }
-            $s == "ok" { print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
-    }
     jq -n --argjson floor "$floor" --argjson bare_s "$bare_s" --argjson ready_s "$ready_s" \
         --argjson native_rtt "$(median "$out/native/latency_results.csv" latency_ns)" \
         --argjson vm_rtt "$(median "$out/vm/latency_results.csv" latency_ns)" \

@@ -1,9 +1,9 @@
 //! Which copy kernel reads fastest here, from the region and from private memory.
 //!
 //! In heats, because the measurement delays the guest's readiness: all kernels on a small sample, those within reach of
-//! the best once on a large frame's size, and those within reach there in earnest. Both sizes matter: glibc's memcpy takes `rep movsb` for small copies
-//! on some CPUs and non-temporal stores over interleaved pages for large ones, and a TCG guest runs either at a
-//! fraction of the rate between.
+//! the best once on a large frame's size, and those within reach there in earnest. Both sizes matter: glibc's memcpy
+//! takes `rep movsb` for small copies on some CPUs and non-temporal stores over interleaved pages for large ones, and
+//! a TCG guest runs either at a fraction of the rate between.
 
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::copy::Kernel;

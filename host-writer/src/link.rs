@@ -46,9 +46,9 @@ pub struct Link<'a> {
     /// Times everything.
     pub clock: &'a Clock,
     /// Set by a signal.
-    pub stop: &'a AtomicBool,
+    stop: &'a AtomicBool,
     /// Longest wait for one acknowledgement, in ticks of the clock.
-    pub timeout_ticks: u64,
+    timeout_ticks: u64,
     /// Notices when this thread was not running.
     pub gaps: GapWatch,
 }
@@ -142,17 +142,10 @@ impl<'a> Link<'a> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The deadline of a wait that starts at `from`.
-    #[must_use]
-    #[inline(always)]
-    pub fn deadline(&self, from: Ticks) -> Ticks {
-        Ticks(from.0.saturating_add(self.timeout_ticks))
-    }
-
     /// Spins until `ready` holds for the host's half; ends at the deadline counted from `from`, or by a signal.
     #[inline(always)]
     pub fn wait<T>(&mut self, from: Ticks, ready: impl Fn(&Host<'_, Mapping>) -> Option<T>) -> Waited<T> {
-        let deadline = self.deadline(from);
+        let deadline = Ticks(from.0.saturating_add(self.timeout_ticks));
         let (host, stop, gaps) = (&self.host, self.stop, &mut self.gaps);
         let mut last = from;
         wait_until(

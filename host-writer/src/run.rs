@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
-use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
+use ivshmem_proto::layout::{LAYOUT_VERSION, REGION_BYTES_DEFAULT};
 use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
@@ -132,6 +132,16 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     link.host.close();
 
     let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));
+    if measured.samples.is_empty() && measured.rows.is_empty() {
+        // Nothing to keep: what an earlier run left under these names stays.
+        return match ended {
+            Err(error) if !interrupted => Err(error),
+            _ => {
+                eprintln!("host-writer: interrupted before the first message that counts; nothing written");
+                Ok(Outcome::Interrupted)
+            }
+        };
+    }
     let run = RunJson {
         schema: SCHEMA,
         tool: Tool::this(),
@@ -144,7 +154,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         region: RegionFacts {
             path: config.shm.display().to_string(),
             bytes: map.bytes(),
-            layout_version: RegionFacts::LAYOUT_VERSION,
+            layout_version: LAYOUT_VERSION,
             slot_count: geometry.slot_count(),
             slot_bytes: geometry.slot_bytes(),
             prefaulted: true,
@@ -158,16 +168,6 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         bandwidth: config.bandwidth.as_ref().map(|plan| bandwidth_facts(plan, &measured.rows)),
         interference,
     };
-    if measured.samples.is_empty() && measured.rows.is_empty() {
-        // Nothing to keep: what an earlier run left under these names stays.
-        return match ended {
-            Err(error) if !interrupted => Err(error),
-            _ => {
-                eprintln!("host-writer: interrupted before the first message that counts; nothing written");
-                Ok(Outcome::Interrupted)
-            }
-        };
-    }
     let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
     let ok = || measured.samples.iter().filter(|s| s.status == RowStatus::Ok);
     let rtt_ns: Vec<u64> = ok().filter_map(|s| s.processed_ticks.map(ns)).collect();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::cpu::feature_names;
-use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::report::{CopyRate, GuestReport};
 use ivshmem_proto::wire::MapKind;
 use serde::Serialize;
@@ -90,11 +89,6 @@ pub struct RegionFacts {
     pub slot_bytes: u64,
     /// Whether every page was touched before the first message.
     pub prefaulted: bool,
-}
-
-impl RegionFacts {
-    /// The layout version in force.
-    pub const LAYOUT_VERSION: u64 = LAYOUT_VERSION;
 }
 
 /// The guest by its own word.

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::process::Stdio;
 
-use common::{Place, assert_no_leftovers, complaint, stderr};
+use common::{ENDLESS, Place, assert_no_leftovers, complaint, stderr};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -133,19 +133,7 @@ fn without_verification_nothing_is_called_verified() {
 fn a_guest_that_is_killed_ends_the_run_with_the_rows_so_far() {
     let place = Place::with_region(1 << 20);
     let guest = place.guest(&[]);
-    let args = [
-        "--messages",
-        "100000",
-        "--warmup",
-        "0",
-        "--interval",
-        "1ms",
-        "--frames",
-        "none",
-        "--timeout",
-        "200ms",
-    ];
-    let host = place.host(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let host = place.host(&ENDLESS).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     place.wait_for_message(5, 0);
     guest.signal(Signal::SIGKILL);
     let output = host.wait_with_output().unwrap();
@@ -169,11 +157,7 @@ fn a_host_that_is_killed_can_start_again_with_the_same_guest() {
     let _guest = place.guest(&[]);
     let mut session = 0;
     for _ in 0..3 {
-        let args = ["--messages", "100000", "--interval", "1ms", "--frames", "none"];
-        let mut host = place.host(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        session = place.wait_for_message(5, session);
-        host.kill().unwrap();
-        host.wait().unwrap();
+        session = place.kill_a_host(session);
     }
     let output = place.run_host(&["--messages", "1000", "--frames", "none"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -184,8 +168,7 @@ fn a_host_that_is_killed_can_start_again_with_the_same_guest() {
 fn an_interrupted_run_keeps_its_rows_and_says_so() {
     let place = Place::with_region(1 << 20);
     let mut guest = place.guest(&[]);
-    let args = ["--messages", "100000", "--warmup", "0", "--interval", "1ms", "--frames", "none"];
-    let host = place.host(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let host = place.host(&ENDLESS).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     place.wait_for_message(5, 0);
     kill(Pid::from_raw(host.id() as i32), Signal::SIGINT).unwrap();
     let output = host.wait_with_output().unwrap();
@@ -220,8 +203,7 @@ fn an_interrupt_while_waiting_for_a_guest_leaves_nothing_behind() {
 fn two_hosts_or_two_guests_on_one_region_are_refused() {
     let place = Place::with_region(1 << 20);
     let _guest = place.guest(&[]);
-    let args = ["--messages", "100000", "--interval", "1ms", "--frames", "none"];
-    let mut first = place.host(&args).stdout(Stdio::null()).spawn().unwrap();
+    let mut first = place.host(&ENDLESS).stdout(Stdio::null()).spawn().unwrap();
     place.wait_for_message(5, 0);
     let second = place.run_host(&["--messages", "10", "--frames", "none"]);
     first.kill().unwrap();

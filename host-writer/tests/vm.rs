@@ -7,7 +7,7 @@ mod common;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, complaint, guest_reader, stderr, target_release};
+use common::{ENDLESS, Place, complaint, guest_reader, stderr, target_release};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -102,31 +102,16 @@ fn faults_in_the_guest_are_rows_on_the_host() {
 fn a_vm_that_is_killed_ends_the_run_and_a_host_that_is_killed_does_not_end_the_vm() {
     let place = Place::new();
     let vm = Vm::up(&place, "");
-    let slow = [
-        "--messages",
-        "100000",
-        "--warmup",
-        "0",
-        "--interval",
-        "1ms",
-        "--frames",
-        "none",
-        "--timeout",
-        "200ms",
-    ];
     // The host dies first, twice; the same guest serves the next one.
     let mut session = 0;
     for _ in 0..2 {
-        let mut host = place.host(&slow).stdout(Stdio::null()).spawn().unwrap();
-        session = place.wait_for_message(5, session);
-        host.kill().unwrap();
-        host.wait().unwrap();
+        session = place.kill_a_host(session);
         let output = place.run_host(&["--messages", "1000", "--frames", "none"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         session = place.wait_for_message(1, session);
     }
     // Then QEMU does.
-    let host = place.host(&slow).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let host = place.host(&ENDLESS).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     place.wait_for_message(5, session);
     kill(vm.pid(), Signal::SIGKILL).unwrap();
     let output = host.wait_with_output().unwrap();

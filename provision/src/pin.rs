@@ -5,8 +5,9 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use ivshmem_proto::affinity;
 use nix::errno::Errno;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// What the user wants pinned.
@@ -131,8 +132,7 @@ pub fn plan(pin: &CpuPin, vcpus: u32, allowed: &BTreeSet<usize>) -> Result<Plan,
 /// # Errors
 /// sched_getaffinity(2) failed.
 pub fn allowed_cpus() -> io::Result<BTreeSet<usize>> {
-    let set = sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
+    Ok(affinity::allowed_cpus()?.into_iter().map(|cpu| cpu as usize).collect())
 }
 
 /// Pins the thread `tid` to `cpu`.
@@ -169,6 +169,7 @@ pub fn place_others(pid: u32, vcpus: &[i64], cpus: &[usize]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sched::sched_getaffinity;
 
     fn planned(pin: &str, vcpus: u32, allowed: &[usize]) -> Plan {
         plan(&pin.parse().unwrap(), vcpus, &allowed.iter().copied().collect()).unwrap()

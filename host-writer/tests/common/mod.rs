@@ -20,6 +20,10 @@ use ivshmem_proto::word::{sequence_of, tag_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// A run that lasts until something ends it.
+pub const ENDLESS: [&str; 10] =
+    ["--messages", "100000", "--warmup", "0", "--interval", "1ms", "--frames", "none", "--timeout", "200ms"];
+
 /// A scratch directory and a region path in /dev/shm that nobody else uses; both go when the test ends.
 pub struct Place {
     pub dir: tempfile::TempDir,
@@ -81,6 +85,15 @@ impl Place {
             }
             std::thread::yield_now();
         }
+    }
+
+    /// Starts a host and kills it in the middle of a session that is not `but`; returns the session's tag.
+    pub fn kill_a_host(&self, but: u64) -> u64 {
+        let mut host = self.host(&ENDLESS).stdout(Stdio::null()).spawn().unwrap();
+        let session = self.wait_for_message(5, but);
+        host.kill().unwrap();
+        host.wait().unwrap();
+        session
     }
 
     /// The rows of a CSV as maps from column to value.
