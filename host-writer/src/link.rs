@@ -116,8 +116,8 @@ impl<'a> Link<'a> {
                     bail!("the guest refused this session; its log says why (provision console)")
                 }
                 Presence::Absent if expired => bail!(
-                    "no guest {waited}: nothing has announced itself in {}; start one (provision up --guest micro), or \
-                     guest-reader --map {0} for the native baseline",
+                    "no guest {waited}: nothing has announced itself in {}; start one (provision up --guest micro; in a \
+                     Debian VM, provision run), or guest-reader --map {0} for the native baseline",
                     map.path().display()
                 ),
                 Presence::Foreign { magic } if expired => bail!(

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::Error;
 use crate::name::VmName;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, host_boot_id};
 use crate::state::{Lock, LockError, RegionUse, StartingRecord, VmDirectory, VmRecord, regions_in_use};
 
 /// Longest wait for a process that was sent SIGKILL.
@@ -35,7 +35,7 @@ impl Claim {
     /// A VM of that name lives or is being worked on; another VM has the region; the state is unusable.
     pub fn take(directory: VmDirectory, shm_path: &Path) -> Result<(Self, Swept), Error> {
         let lock = lock(&directory)?;
-        if let Some(vm) = directory.read_vm()?.filter(|vm| vm.process().is_alive()) {
+        if let Some(vm) = directory.read_vm()?.filter(VmRecord::is_alive) {
             return Err(already_up(&vm));
         }
         // One command at a time looks at the others' regions and enters its own.
@@ -48,8 +48,14 @@ impl Claim {
         }
         let swept = sweep(&directory, &uses)?;
         let starter = ProcessId::current().map_err(|source| Error::io("read /proc", source))?;
-        let starting =
-            StartingRecord { starter, qemu: None, shm_path: shm_path.to_owned(), shm_created_inode: None };
+        let starting = StartingRecord {
+            starter,
+            qemu: None,
+            shm_path: shm_path.to_owned(),
+            shm_created_inode: None,
+            machine_created: false,
+            host_boot_id: host_boot_id(),
+        };
         let claim = Self { directory, lock: Some(lock), starting };
         claim.directory.write_starting(&claim.starting)?;
         drop(root);
@@ -68,6 +74,16 @@ impl Claim {
     pub fn region_created(&mut self, inode: u64) -> Result<(), Error> {
         self.starting.shm_created_inode = Some(inode);
         Ok(self.directory.write_starting(&self.starting)?)
+    }
+
+    /// Makes the directory of what outlives `down`. Until the VM is ready, that goes, too, if this start fails.
+    ///
+    /// # Errors
+    /// It cannot be made or noted.
+    pub fn create_machine(&mut self) -> Result<(), Error> {
+        self.starting.machine_created = true;
+        self.directory.write_starting(&self.starting)?;
+        Ok(self.directory.create_machine()?)
     }
 
     /// Notes which process is the VM.
@@ -103,6 +119,9 @@ impl Drop for Claim {
             remove_region(&self.starting.shm_path, inode);
         }
         let _ = self.directory.clear();
+        if self.starting.machine_created {
+            let _ = self.directory.remove_machine();
+        }
         lock.remove_with_directory();
     }
 }
@@ -146,8 +165,12 @@ fn already_up(vm: &VmRecord) -> Error {
 /// The remains do not go away.
 pub fn sweep(directory: &VmDirectory, uses: &[RegionUse]) -> Result<Swept, Error> {
     let (vm, starting) = (directory.read_vm()?, directory.read_starting()?);
-    if let Some(qemu) = starting.as_ref().and_then(|start| start.qemu) {
+    if let Some(qemu) = starting.as_ref().filter(|start| start.is_of_this_boot()).and_then(|start| start.qemu)
+    {
         end_process(qemu)?;
+    }
+    if starting.as_ref().is_some_and(|start| start.machine_created) {
+        directory.remove_machine()?;
     }
     let regions = [
         vm.as_ref().filter(|vm| vm.shm_created).map(|vm| (vm.shm_path.as_path(), vm.shm_inode)),
@@ -254,10 +277,14 @@ mod tests {
             qemu: Some(qemu),
             shm_path: region.clone(),
             shm_created_inode: Some(std::fs::metadata(&region).unwrap().ino()),
+            machine_created: true,
+            host_boot_id: host_boot_id(),
         };
         vm.write_starting(&left).unwrap();
+        vm.create_machine().unwrap();
+        let machine = vm.machine();
         let (claim, swept) = Claim::take(vm, &root.path().join("other")).unwrap();
-        assert!(swept && !region.exists() && !qemu.is_alive());
+        assert!(swept && !region.exists() && !machine.exists() && !qemu.is_alive());
         orphan.wait().unwrap();
         drop(claim);
     }

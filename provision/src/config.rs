@@ -7,9 +7,11 @@ use ivshmem_proto::region_file;
 
 use crate::Error;
 use crate::accel::Asked;
-use crate::cli::{Guest, UpArgs};
+use crate::cli::{Guest, UpArgs, UserDataMode};
+use crate::image;
 use crate::name::VmName;
 use crate::pin::CpuPin;
+use crate::port::SshPort;
 use crate::qemu::args::kernel_command_line;
 use crate::size::Bytes;
 
@@ -19,7 +21,17 @@ const MEMORY_BYTES_MIN: u64 = 128 << 20;
 /// off what is longer, silently.
 const COMMAND_LINE_BYTES_MAX: usize = 2047;
 
-/// A micro guest to start.
+/// Memory of a guest unless the user says otherwise.
+const MICRO_MEMORY_BYTES: u64 = 512 << 20;
+const DEBIAN_MEMORY_BYTES: u64 = 2 << 30;
+/// The disk of a Debian guest unless the user says otherwise.
+const DISK_BYTES: u64 = 20 << 30;
+/// How long until ready unless the user says otherwise. A Debian guest with an image of its own needs a minute under
+/// TCG on a slow machine; a user's cloud-config may install packages.
+const MICRO_TIMEOUT: Duration = Duration::from_secs(60);
+const DEBIAN_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A guest to start.
 #[derive(Debug, Clone)]
 pub struct UpConfig {
     /// The VM's name.
@@ -34,12 +46,8 @@ pub struct UpConfig {
     pub shm_path: PathBuf,
     /// Its size: a power of two within the layout's limits.
     pub shm_bytes: u64,
-    /// The kernel the user named.
-    pub kernel: Option<PathBuf>,
     /// Where the vCPUs go.
     pub cpu_pin: CpuPin,
-    /// The kernel's command line, of a length the kernel takes.
-    pub command_line: String,
     /// The guest program the user named.
     pub guest_reader: Option<PathBuf>,
     /// QEMU, by name or path.
@@ -48,22 +56,113 @@ pub struct UpConfig {
     pub timeout: Duration,
     /// The device climbed for KVM.
     pub kvm_device: PathBuf,
+    /// What is particular to the guest.
+    pub guest: GuestConfig,
+}
+
+/// What each kind of guest has for itself.
+#[derive(Debug, Clone)]
+pub enum GuestConfig {
+    /// The micro guest.
+    Micro {
+        /// The kernel the user named.
+        kernel: Option<PathBuf>,
+        /// The kernel's command line, of a length the kernel takes.
+        command_line: String,
+    },
+    /// The Debian guest.
+    Debian(Box<DebianConfig>),
+}
+
+impl GuestConfig {
+    /// The kind's name.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Micro { .. } => Guest::Micro.as_str(),
+            Self::Debian(_) => Guest::Debian.as_str(),
+        }
+    }
+}
+
+/// A Debian guest to start.
+#[derive(Debug, Clone)]
+pub struct DebianConfig {
+    /// The image wanted.
+    pub image: image::Wish,
+    /// The disk's size, when the user says one.
+    pub disk_bytes: Option<u64>,
+    /// The user's cloud-config and what becomes of ours.
+    pub user_data: Option<(PathBuf, UserDataMode)>,
+    /// The host's port for SSH.
+    pub ssh_port: SshPort,
+    /// Whether to start over.
+    pub fresh: bool,
+    /// Whether to use and keep a snapshot.
+    pub snapshot: bool,
+    /// More for the kernel's command line.
+    pub kernel_args: String,
+}
+
+impl DebianConfig {
+    /// The size of a new disk.
+    pub fn new_disk_bytes(&self) -> u64 {
+        self.disk_bytes.unwrap_or(DISK_BYTES)
+    }
 }
 
 impl TryFrom<UpArgs> for UpConfig {
     type Error = Error;
 
     fn try_from(args: UpArgs) -> Result<Self, Error> {
-        if args.guest == Guest::Debian {
-            return Err(Error::NoDebianYet);
-        }
-        if args.memory.0 < MEMORY_BYTES_MIN {
-            let why = format!("the micro guest needs at least {}", Bytes(MEMORY_BYTES_MIN));
-            return Err(bad("--memory", &args.memory, &why));
+        let (memory_bytes, timeout) = match args.guest {
+            Guest::Micro => (MICRO_MEMORY_BYTES, MICRO_TIMEOUT),
+            Guest::Debian => (DEBIAN_MEMORY_BYTES, DEBIAN_TIMEOUT),
+        };
+        let memory = args.memory.unwrap_or(Bytes(memory_bytes));
+        if memory.0 < MEMORY_BYTES_MIN {
+            let why = format!("the guest needs at least {}", Bytes(MEMORY_BYTES_MIN));
+            return Err(bad("--memory", &memory, &why));
         }
         region_file::check_size(args.shm_size.0)?;
-        let shm_path = std::path::absolute(&args.shm)
-            .map_err(|e| bad("--shm", &args.shm.display(), &format!("{e}; name a file under /dev/shm")))?;
+        let absolute = |flag, path: &PathBuf, advice: &str| {
+            std::path::absolute(path).map_err(|e| bad(flag, &path.display(), &format!("{e}; {advice}")))
+        };
+        let shm_path = absolute("--shm", &args.shm, "name a file under /dev/shm")?;
+        let guest = match args.guest {
+            Guest::Micro => GuestConfig::Micro {
+                kernel: args.micro.kernel,
+                command_line: command_line(&args.micro.guest_args)?,
+            },
+            Guest::Debian => {
+                let debian = args.debian;
+                let user_data = debian
+                    .user_data
+                    .map(|path| {
+                        Ok::<_, Error>((
+                            absolute("--user-data", &path, "name a file")?,
+                            debian.user_data_mode,
+                        ))
+                    })
+                    .transpose()?;
+                let image = image::Wish {
+                    choice: debian.image,
+                    image_url: debian.image_url,
+                    image_release: debian.image_release,
+                    mirror: debian.mirror,
+                    dev_tools: !debian.no_dev_tools,
+                };
+                check_kernel_args("--kernel-args", &debian.kernel_args)?;
+                GuestConfig::Debian(Box::new(DebianConfig {
+                    image,
+                    disk_bytes: debian.disk.map(|bytes| bytes.0),
+                    user_data,
+                    ssh_port: debian.ssh_port,
+                    fresh: debian.fresh,
+                    snapshot: !debian.no_snapshot,
+                    kernel_args: debian.kernel_args,
+                }))
+            }
+        };
         Ok(Self {
             name: args
                 .name
@@ -71,32 +170,41 @@ impl TryFrom<UpArgs> for UpConfig {
                 .map_err(|e| bad("--name", &"", &e))?,
             asked: args.accel,
             vcpus: args.vcpus,
-            memory_bytes: args.memory.0,
+            memory_bytes: memory.0,
             shm_path,
             shm_bytes: args.shm_size.0,
-            kernel: args.kernel,
             cpu_pin: args.cpu_pin,
-            command_line: command_line(&args.guest_args)?,
             guest_reader: args.guest_reader,
             qemu: args.qemu,
-            timeout: Duration::from_secs(args.timeout.into()),
+            timeout: args.timeout.map_or(timeout, |seconds| Duration::from_secs(seconds.into())),
             kvm_device: args.kvm_device,
+            guest,
         })
     }
 }
 
-fn command_line(guest_args: &str) -> Result<String, Error> {
-    let refuse = |why: String| Err(bad("--guest-args", &format!("{guest_args:?}"), &why));
-    if let Some(odd) = guest_args.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ')) {
+fn check_kernel_args(flag: &'static str, text: &str) -> Result<(), Error> {
+    let refuse = |why: String| Err(bad(flag, &format!("{text:?}"), &why));
+    if let Some(odd) = text.chars().find(|c| !(c.is_ascii_graphic() || *c == ' ')) {
         return refuse(format!("{odd:?} cannot pass through a kernel command line: use printable ASCII"));
     }
-    if guest_args.contains('"') {
+    if text.contains('"') {
         return refuse("the kernel takes quotes for its own: separate options by spaces".to_owned());
     }
+    if text.len() > COMMAND_LINE_BYTES_MAX {
+        let over = text.len() - COMMAND_LINE_BYTES_MAX;
+        return refuse(format!("{over} characters more than a kernel command line holds"));
+    }
+    Ok(())
+}
+
+fn command_line(guest_args: &str) -> Result<String, Error> {
+    check_kernel_args("--guest-args", guest_args)?;
     let line = kernel_command_line(guest_args);
     if line.len() > COMMAND_LINE_BYTES_MAX {
         let over = line.len() - COMMAND_LINE_BYTES_MAX;
-        return refuse(format!("{over} characters more than a kernel command line holds"));
+        let why = format!("{over} characters more than a kernel command line holds");
+        return Err(bad("--guest-args", &format!("{guest_args:?}"), &why));
     }
     Ok(line)
 }
@@ -114,7 +222,7 @@ mod tests {
     fn config(args: &[&str]) -> Result<UpConfig, Error> {
         let cli = Cli::try_parse_from(["provision", "up"].iter().chain(args)).unwrap();
         match cli.command {
-            Command::Up(args) => args.try_into(),
+            Command::Up(args) => (*args).try_into(),
             other => panic!("{other:?}"),
         }
     }
@@ -127,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn a_debian_guest_has_more_of_everything() {
+        let config = config(&["--kernel-args", "intel_iommu=on", "--disk", "30G"]).unwrap();
+        assert_eq!(config.name.as_str(), "debian");
+        assert_eq!((config.memory_bytes, config.timeout), (2 << 30, Duration::from_secs(600)));
+        let GuestConfig::Debian(debian) = config.guest else { panic!("{config:?}") };
+        assert_eq!((debian.new_disk_bytes(), debian.kernel_args.as_str()), (30 << 30, "intel_iommu=on"));
+        assert!(debian.snapshot && !debian.fresh && debian.image.dev_tools);
+    }
+
+    #[test]
     fn paths_become_absolute() {
         let config = config(&["--guest", "micro", "--shm", "here"]).unwrap();
         assert_eq!(config.shm_path, std::env::current_dir().unwrap().join("here"));
@@ -136,18 +254,15 @@ mod tests {
     fn refusals_say_what_to_write() {
         let micro = ["--guest", "micro"];
         let long = "x".repeat(2000);
-        let cases: [&[&str]; 6] = [
-            &[],
+        let cases: [&[&str]; 5] = [
             &["--memory", "64M"],
             &["--shm-size", "60M"],
             &["--guest-args", "--spin\tpause"],
             &["--guest-args", "--log \"a b\""],
             &["--guest-args", &long],
         ];
-        let lines = cases.map(|extra| {
-            let guest: &[&str] = if extra.is_empty() { &[] } else { &micro };
-            config(&[guest, extra].concat()).unwrap_err().to_string().replace(&long, "xxx...")
-        });
+        let lines = cases
+            .map(|extra| config(&[&micro, extra].concat()).unwrap_err().to_string().replace(&long, "xxx..."));
         insta::assert_snapshot!(lines.join("\n"));
     }
 }

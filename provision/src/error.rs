@@ -4,13 +4,20 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::accel::KvmUnusable;
+use crate::deploy::DeployError;
 use crate::guest_binary::GuestBinaryError;
+use crate::image::ImageError;
 use crate::interrupt::Interrupted;
 use crate::kernel::KernelError;
+use crate::keys::KeyError;
 use crate::name::VmName;
 use crate::paths::NoRoot;
 use crate::pin::NotAllowed;
 use crate::qemu::binary::NoQemu;
+use crate::seed::SeedError;
+use crate::size::Bytes;
+use crate::ssh::SshError;
+use crate::ssh::client::ClientError;
 use crate::state::{LockError, StateError};
 
 /// Why a command failed.
@@ -22,9 +29,6 @@ pub enum Error {
     /// No directory for state or cache.
     #[error(transparent)]
     NoRoot(#[from] NoRoot),
-    /// The Debian guest was asked for.
-    #[error("the Debian guest is not available yet: use the micro guest with 'provision up --guest micro'")]
-    NoDebianYet,
     /// A flag's value cannot work.
     #[error("{flag} {value}: {why}")]
     BadFlag {
@@ -132,6 +136,86 @@ pub enum Error {
         /// The end of the serial log.
         said: String,
     },
+    /// The port for SSH is taken.
+    #[error(
+        "port {port} of 127.0.0.1 is taken ({said}): 'ss -ltnp sport = :{port}' shows by whom; free it, or take another \
+         with --ssh-port auto"
+    )]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// QEMU's words.
+        said: String,
+    },
+    /// The snapshot cannot be loaded.
+    #[error("QEMU cannot load it: {said}")]
+    Snapshot {
+        /// QEMU's words.
+        said: String,
+    },
+    /// cloud-init is not in the image.
+    #[error(
+        "the guest booted, but cloud-init did not speak: is it in this image? Debian's 'nocloud' images have none, its \
+         'generic' ones have; the guest's last words: {said}"
+    )]
+    NoCloudInit {
+        /// The end of the serial log.
+        said: String,
+    },
+    /// cloud-init ended with errors.
+    #[error("cloud-init failed: {words}; from the guest's console: {said}")]
+    CloudInit {
+        /// Its own list of errors.
+        words: String,
+        /// What the console says.
+        said: String,
+    },
+    /// The guest has no ivshmem device.
+    #[error(
+        "the guest does not see the ivshmem device (1af4:1110): 'lspci -nn' in the guest shows what it has"
+    )]
+    NoDevice,
+    /// There is no image.
+    #[error(transparent)]
+    Image(ImageError),
+    /// Keys cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The seed cannot be made.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The disk lies upon another image than the one asked for.
+    #[error(
+        "VM {name}'s disk was made from another image ({image}): take another --name, or start over with --fresh, \
+         whereupon what it had written is lost"
+    )]
+    OtherImage {
+        /// The VM.
+        name: VmName,
+        /// What it was made from.
+        image: String,
+    },
+    /// The disk has another size than the one asked for.
+    #[error(
+        "VM {name}'s disk has {is}, not {wanted}: take another --name, or start over with --fresh, whereupon what it \
+         had written is lost"
+    )]
+    OtherDiskSize {
+        /// The VM.
+        name: VmName,
+        /// Its size.
+        is: Bytes,
+        /// The size asked for.
+        wanted: Bytes,
+    },
+    /// Kernel arguments for an image that brings its own boot loader.
+    #[error(
+        "--kernel-args: this image is booted by its own boot loader ({image}); change its arguments in the guest"
+    )]
+    KernelArgsUnused {
+        /// The image.
+        image: String,
+    },
     /// A process does not die.
     #[error("QEMU (pid {pid}) does not end, not even by SIGKILL: see 'ps -o stat,wchan {pid}'")]
     Immortal {
@@ -139,10 +223,63 @@ pub enum Error {
         pid: u32,
     },
     /// No such VM.
-    #[error("there is no VM {name}: start it with 'provision up --guest micro --name {name}'")]
+    #[error("there is no VM {name}: start it with 'provision up --name {name}'")]
     NoVm {
         /// The name.
         name: VmName,
+    },
+    /// No VM runs at all.
+    #[error("no VM runs: start one with 'provision up'")]
+    NoVmRuns,
+    /// It does not run, but could have been meant.
+    #[error("VM {name} does not run{}", .starting.then_some(" yet: another provision works on it").unwrap_or(": start it with 'provision up'"))]
+    NotRunning {
+        /// Its name.
+        name: VmName,
+        /// Whether it is being started.
+        starting: bool,
+    },
+    /// Which of several is meant?
+    #[error("several VMs {} ({}): say which with --name", if *.running { "run" } else { "are there" }, list(.names))]
+    SeveralVms {
+        /// Their names.
+        names: Vec<VmName>,
+        /// Whether they run.
+        running: bool,
+    },
+    /// The micro guest.
+    #[error("VM {name} has no SSH: it is the micro guest; the Debian guest has: 'provision up'")]
+    NoSsh {
+        /// Its name.
+        name: VmName,
+    },
+    /// SSH failed.
+    #[error("VM {name}: {source}")]
+    Ssh {
+        /// The VM's name.
+        name: VmName,
+        /// Why.
+        source: SshError,
+    },
+    /// There is no shell.
+    #[error(transparent)]
+    SshClient(#[from] ClientError),
+    /// A file did not get into the guest.
+    #[error(transparent)]
+    Deploy(DeployError),
+    /// guest-reader did not get ready in the guest.
+    #[error("guest-reader does not start in VM {name}: {said}")]
+    GuestReader {
+        /// The VM's name.
+        name: VmName,
+        /// The guest's words.
+        said: String,
+    },
+    /// There is no host-writer.
+    #[error("no host-writer at {}: build it with 'cargo build --release -p host-writer', or name it with --host-writer FILE", .path.display())]
+    NoHostWriter {
+        /// Where it was looked for.
+        path: PathBuf,
     },
     /// Anything else the operating system refuses.
     #[error("{action}: {source}")]
@@ -158,7 +295,39 @@ fn whom(pid: &Option<u32>) -> String {
     pid.map_or_else(|| "another provision".to_owned(), |pid| format!("another provision (pid {pid})"))
 }
 
+// Ctrl-C is Ctrl-C, wherever it was noticed.
+impl From<ImageError> for Error {
+    fn from(e: ImageError) -> Self {
+        match e {
+            ImageError::Interrupted(interrupted) => interrupted.into(),
+            other => Self::Image(other),
+        }
+    }
+}
+
+fn list(names: &[VmName]) -> String {
+    names.iter().map(VmName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl Error {
+    /// What SSH to a VM ended with; Ctrl-C stays what it is.
+    pub fn ssh(name: &VmName) -> impl Fn(SshError) -> Self {
+        move |source| match source {
+            SshError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            source => Self::Ssh { name: name.clone(), source },
+        }
+    }
+
+    /// What a deployment ended with; Ctrl-C stays what it is.
+    pub fn deploy(error: DeployError) -> Self {
+        match error {
+            DeployError::Ssh { source: SshError::Interrupted(interrupted), .. } => {
+                Self::Interrupted(interrupted)
+            }
+            error => Self::Deploy(error),
+        }
+    }
+
     /// Something the operating system refused.
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
@@ -181,7 +350,6 @@ mod tests {
     fn each_line_says_what_to_do() {
         let name: VmName = "micro".parse().unwrap();
         let lines = [
-            Error::NoDebianYet,
             Error::AlreadyUp { name: name.clone(), pid: 12, since: "2026-11-20T20:00:00Z".into() },
             Error::Busy { name: name.clone(), holder: Some(7) },
             Error::RegionTaken { shm_path: "/dev/shm/ivshmem".into(), vm: name.clone() },
@@ -198,7 +366,23 @@ mod tests {
                 advice: "give it longer with --timeout",
                 said: "it said nothing".into(),
             },
-            Error::NoVm { name },
+            Error::NoVm { name: name.clone() },
+            Error::NoVmRuns,
+            Error::NotRunning { name: name.clone(), starting: false },
+            Error::NotRunning { name: name.clone(), starting: true },
+            Error::SeveralVms { names: vec![name.clone(), "b".parse().unwrap()], running: true },
+            Error::SeveralVms { names: vec![name.clone(), "b".parse().unwrap()], running: false },
+            Error::PortTaken { port: 2222, said: "Could not set up host forwarding rule".into() },
+            Error::NoCloudInit { said: "localhost login:".into() },
+            Error::CloudInit { words: "('scripts_user', ...)".into(), said: "cloud-init[400]: no".into() },
+            Error::NoDevice,
+            Error::OtherImage { name: name.clone(), image: "Debian 12 (lean)".into() },
+            Error::OtherDiskSize { name: name.clone(), is: Bytes(20 << 30), wanted: Bytes(30 << 30) },
+            Error::KernelArgsUnused { image: "Debian 12 generic".into() },
+            Error::NoSsh { name: name.clone() },
+            Error::Ssh { name: name.clone(), source: SshError::Refused { port: 2222 } },
+            Error::GuestReader { name, said: "no device 1af4:1110".into() },
+            Error::NoHostWriter { path: "/usr/bin/host-writer".into() },
         ]
         .map(|error| error.to_string());
         insta::assert_snapshot!(lines.join("\n"));

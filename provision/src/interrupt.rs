@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -22,13 +24,22 @@ impl Interrupted {
     }
 }
 
+/// Lets `command` start with no signal blocked. Since Rust 1.66 programs inherit the mask of who starts them, and
+/// one that cannot be interrupted could not be asked to end.
+#[allow(unsafe_code)]
+pub fn unblocked(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only sigprocmask(2) is called, which is async-signal-safe (signal-safety(7));
+    // nothing is allocated, and the error is a plain number.
+    unsafe { command.pre_exec(|| Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)) }
+}
+
 /// The signals that end a command, as a descriptor.
 #[derive(Debug)]
 pub struct Interrupts(SignalFd);
 
 impl Interrupts {
     /// Blocks the signals in this thread, and in threads it starts from now on. Call before starting any.
-    /// Programs started with `std::process::Command` get an empty mask again.
+    /// Programs started from then on inherit the mask: see [`unblocked`].
     ///
     /// # Errors
     /// The kernel refuses the mask or the descriptor.

@@ -21,6 +21,11 @@ pub struct ProcessId {
     pub start_time_ticks: u64,
 }
 
+/// Which boot of this host it is: pids and start times mean something only within one.
+pub fn host_boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 impl ProcessId {
     /// Identifies the process that has `pid` now.
     ///

@@ -1,44 +1,11 @@
 //! What `up` tells the user: phases on standard error as they happen, the summary on standard output.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::time::Duration;
 
 use crate::accel::{Accelerator, Asked};
-use crate::boot::Event;
+pub use crate::progress::Progress;
 use crate::size::Bytes;
-use crate::state::{AcceleratorRecord, VmRecord};
-
-/// How much is said.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Nothing.
-    pub quiet: bool,
-}
-
-impl Progress {
-    /// Something the user should know.
-    pub fn note(self, text: &str) {
-        self.line(format_args!("provision: {text}"));
-    }
-
-    /// A phase of the start, with its time since QEMU was started.
-    pub fn phase(self, event: &Event<'_>, since: Duration) {
-        let what = match event {
-            Event::Running(version) => format!("QEMU {version} runs"),
-            Event::FirstSerialByte => "the kernel's first byte on the serial port".to_owned(),
-            Event::Ready => "ready".to_owned(),
-        };
-        self.line(format_args!("[{:7.3} s] {what}", since.as_secs_f64()));
-    }
-
-    fn line(self, text: std::fmt::Arguments<'_>) {
-        if !self.quiet {
-            // A closed standard error is no reason to give up a VM.
-            let _ = writeln!(io::stderr().lock(), "{text}");
-        }
-    }
-}
+use crate::state::{AcceleratorRecord, Start, VmRecord};
 
 /// One line on the accelerator: what runs, what was asked, why.
 pub fn accelerator_line(record: &AcceleratorRecord) -> String {
@@ -52,19 +19,39 @@ pub fn accelerator_line(record: &AcceleratorRecord) -> String {
 pub fn summary(vm: &VmRecord) -> String {
     let mut text = String::new();
     let total = (vm.prepare_ms + vm.phases_ms.ready) / 1e3;
+    let how = how_started(vm);
+    let prepare_ms = vm.prepare_ms;
     let _ = writeln!(
         text,
-        "{} is ready after {total:.2} s ({:.0} ms before QEMU's start)",
-        vm.name, vm.prepare_ms
+        "{} is {how} and ready after {total:.2} s ({prepare_ms:.0} ms before QEMU's start)",
+        vm.name
     );
     for (label, value) in facts(vm) {
         let _ = writeln!(text, "  {label:<12} {value}");
     }
+    if let Some(ssh) = &vm.ssh {
+        let _ = writeln!(text, "A shell: 'provision ssh{}', on port {}.", name_flag(vm), ssh.port);
+        let _ =
+            writeln!(text, "Measure with 'provision run{0}', stop with 'provision down{0}'.", name_flag(vm));
+        return text;
+    }
     let default_region = vm.shm_path.as_os_str() == "/dev/shm/ivshmem";
     let shm = if default_region { String::new() } else { format!(" --shm {}", vm.shm_path.display()) };
-    let name = if vm.name.as_str() == "micro" { String::new() } else { format!(" --name {}", vm.name) };
-    let _ = writeln!(text, "Measure with 'host-writer{shm}', stop with 'provision down{name}'.");
+    let _ = writeln!(text, "Measure with 'host-writer{shm}', stop with 'provision down{}'.", name_flag(vm));
     text
+}
+
+/// How later commands say which VM is meant, where its name is not the kind's own.
+fn name_flag(vm: &VmRecord) -> String {
+    if vm.name.as_str() == vm.guest { String::new() } else { format!(" --name {}", vm.name) }
+}
+
+/// Booted or restored.
+pub fn how_started(vm: &VmRecord) -> &'static str {
+    match vm.start {
+        Start::Cold => "booted",
+        Start::Restored => "restored from its snapshot",
+    }
 }
 
 /// What is worth knowing about a VM, label and value.
@@ -77,7 +64,7 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
         if pinned.is_empty() { "not pinned".to_owned() } else { format!("on CPU {}", pinned.join(",")) };
     let made = if vm.shm_created { "created, removed by down" } else { "was there, stays" };
     let guest = vm.ready.strip_prefix("READY").unwrap_or(&vm.ready).trim();
-    vec![
+    let mut facts = vec![
         ("accelerator", accelerator_line(&vm.accelerator)),
         ("region", format!("{}, {} ({made})", vm.shm_path.display(), Bytes(vm.shm_bytes))),
         (
@@ -89,7 +76,24 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
             ),
         ),
         ("guest", if guest.is_empty() { "ready".to_owned() } else { guest.to_owned() }),
-    ]
+    ];
+    if let Some(disk) = &vm.disk {
+        let next = match disk.snapshot {
+            true => {
+                "the next up returns to the moment it was first ready, what is written from now on is gone then"
+            }
+            false => "no snapshot: the next up boots it as it was left",
+        };
+        facts.push(("image", format!("{} (sha256 {:.16})", disk.image, disk.image_sha256)));
+        facts.push(("disk", format!("{}; {next}", Bytes(disk.bytes))));
+    }
+    if let Some(ssh) = &vm.ssh {
+        facts.push((
+            "ssh",
+            format!("{}@127.0.0.1 port {}, key {}", ssh.user, ssh.port, ssh.identity_file.display()),
+        ));
+    }
+    facts
 }
 
 /// What the user should know about a choice of accelerator before the guest starts.
@@ -141,10 +145,14 @@ pub(crate) mod tests {
                 sha256: None,
             },
             vcpu_threads: vec![VcpuThread { vcpu: 0, tid: 124, cpu: Some(1) }],
-            phases_ms: PhasesMs { qmp: 12.3, first_serial_byte: 300.0, ready: 2310.0 },
+            phases_ms: PhasesMs { qmp: 12.3, first_serial_byte: 300.0, ready: 2310.0, ..PhasesMs::default() },
             prepare_ms: 90.0,
             ready: "READY version=0.1.0 device=0000:00:02.0 map=resource2_wc bytes=67108864".to_owned(),
             started_utc: "2026-11-20T20:00:00Z".to_owned(),
+            host_boot_id: "6f7a2f3e-1c39-4a5e-9a4b-0d8a4f1f6c11".to_owned(),
+            start: Start::Cold,
+            disk: None,
+            ssh: None,
         }
     }
 

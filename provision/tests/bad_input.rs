@@ -11,16 +11,6 @@ use std::process::Command;
 use common::{Place, fail, install, run, script};
 
 #[test]
-fn without_the_micro_guest_up_says_what_to_type() {
-    let place = Place::new();
-    let expected = "provision: the Debian guest is not available yet: use the micro guest with 'provision up --guest micro'";
-    for args in [&["up"][..], &["up", "--guest", "debian"]] {
-        assert_eq!(fail(&mut place.provision(args), 1), expected);
-    }
-    place.assert_clean();
-}
-
-#[test]
 fn unknown_flags_and_values_are_usage_errors() {
     let place = Place::new();
     for args in [

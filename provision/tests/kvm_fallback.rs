@@ -5,6 +5,7 @@
 mod common;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
@@ -16,10 +17,10 @@ use provision::claim::Claim;
 use provision::cli::{Cli, Command};
 use provision::config::UpConfig;
 use provision::interrupt::Interrupts;
-use provision::kernel::KernelImage;
 use provision::pin::Plan;
+use provision::qemu::args::Boot;
 use provision::report::Progress;
-use provision::start::{Start, Up};
+use provision::start::{Guest, Start, Up};
 use provision::state::VmDirectory;
 
 const QEMU: &str = r#"
@@ -40,7 +41,7 @@ fn start(place: &Place, asked: &str) -> Result<Up, Error> {
     let args = ["provision", "up", "--guest", "micro", "--accel", asked, "--shm"].map(OsString::from);
     let cli = Cli::try_parse_from(args.into_iter().chain([place.region().into()])).unwrap();
     let Command::Up(args) = cli.command else { unreachable!() };
-    let config = UpConfig::try_from(args).unwrap();
+    let config = UpConfig::try_from(*args).unwrap();
     let directory = VmDirectory::new(place.state(), &config.name);
     let qemu = script(place, &QEMU.replace("SERIAL_LOG", directory.serial_log().to_str().unwrap()));
     let (mut claim, _) = Claim::take(directory, &config.shm_path).unwrap();
@@ -50,10 +51,14 @@ fn start(place: &Place, asked: &str) -> Result<Up, Error> {
     let start = Start {
         config: &config,
         qemu: &qemu,
-        kernel: &KernelImage { path: "/nonexistent/vmlinuz".into(), release: None },
         pins: &Plan { others: vec![], cpus: Vec::new(), note: None },
         interrupts: &Interrupts::catch().unwrap(),
         progress: Progress { quiet: true },
+        guest: Guest::Micro(Boot {
+            kernel: Path::new("/nonexistent/vmlinuz"),
+            initrd: Path::new("/nonexistent/initramfs"),
+            append: "",
+        }),
     };
     start.until_ready(&mut claim, Verdict::from_climb(config.asked, climb).unwrap())
 }
@@ -71,7 +76,7 @@ fn auto_starts_once_more_under_tcg_and_records_why() {
         (up.booted.version.as_str(), up.booted.ready.as_str()),
         ("7.2.22 (script)", "READY version=script")
     );
-    assert!(up.args.join(" ").contains("-accel tcg -cpu max"));
+    assert!(up.args.windows(2).any(|pair| pair == ["-accel", "tcg"]));
     drop(up);
     place.assert_clean();
 }

@@ -79,10 +79,11 @@ fn up_status_console_down_leave_nothing() {
     followed.read_to_string(&mut first).unwrap();
     assert!(follow.wait().unwrap().success(), "following ends with the VM");
     place.assert_clean();
-    let (out, _) = succeed(&mut place.provision(&["down"]));
+    // Without a VM to go by, the name has to be given.
+    let (out, _) = succeed(&mut place.provision(&["down", "--name", "micro"]));
     assert_eq!(out, "micro is not up; nothing to do\n");
     fail(&mut place.provision(&["status"]), 3);
-    let none = fail(&mut place.provision(&["console"]), 1);
+    let none = fail(&mut place.provision(&["console", "--name", "micro"]), 1);
     assert!(none.starts_with("provision: there is no VM micro"), "{none}");
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::directory_of;
+use super::find;
 use crate::Error;
 use crate::cli::ConsoleArgs;
 use crate::interrupt::Interrupts;
@@ -21,13 +21,14 @@ use crate::wait::readable;
 /// # Errors
 /// There is no such VM, or its log cannot be read.
 pub(super) fn run(args: &ConsoleArgs) -> Result<ExitCode, Error> {
-    let name = &args.name.name;
-    let directory = directory_of(name)?;
+    let directory = find::existing(args.name.name.as_ref())?;
     let path = directory.serial_log();
     let failed = |source| Error::io(format!("console {}", path.display()), source);
     let log = match File::open(&path) {
         Ok(log) => log,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NoVm { name: name.clone() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NoVm { name: directory.name().clone() });
+        }
         Err(e) => return Err(failed(e)),
     };
     let stdout = io::stdout();
@@ -48,7 +49,7 @@ fn qemu(directory: &VmDirectory) -> Result<Option<Process>, Error> {
     let id: Option<ProcessId> = match survey(directory)? {
         Found::Running(vm) => Some(vm.process()),
         Found::Starting(start) => start.and_then(|start| start.qemu),
-        Found::Absent | Found::Stale { .. } => None,
+        Found::Absent | Found::Down(_) | Found::Stale { .. } => None,
     };
     let open = id.map(|id| id.open()).transpose();
     Ok(open.map_err(|source| Error::io("look for QEMU", source))?.flatten())

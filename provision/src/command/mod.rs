@@ -1,7 +1,17 @@
 //! The subcommands, one module each.
 
+mod check;
+mod clean;
+mod completions;
 mod console;
+mod deploy;
 mod down;
+mod find;
+mod host_writer;
+mod list;
+mod man;
+mod run;
+mod ssh;
 mod status;
 mod up;
 
@@ -20,10 +30,18 @@ use crate::state::VmDirectory;
 /// [`Error`].
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
-        Command::Up(args) => up::run(args),
+        Command::Up(args) => up::run(*args),
         Command::Status(args) => status::run(&args),
-        Command::Down(args) => down::run(&args.name),
+        Command::Down(args) => down::run(&args),
         Command::Console(args) => console::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Ssh(args) => ssh::run(&args),
+        Command::Deploy(args) => deploy::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Clean(args) => clean::run(&args),
     }
 }
 

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{directory_of, print, print_json};
+use super::{find, print, print_json};
 use crate::Error;
 use crate::cli::StatusArgs;
 use crate::name::VmName;
 use crate::qemu::monitor::Monitor;
-use crate::report::facts;
-use crate::state::{Found, VmDirectory, VmRecord, survey};
+use crate::report::{facts, how_started};
+use crate::state::{DiskRecord, Found, VmDirectory, VmRecord, survey};
 
 /// The exit code of a VM that does not run.
 const NOT_RUNNING: u8 = 3;
@@ -21,11 +21,13 @@ const NOT_RUNNING: u8 = 3;
 struct Status {
     schema: &'static str,
     name: VmName,
-    /// `running`, `starting`, `dead` or `absent`.
+    /// `running`, `starting`, `dead`, `down` (its disk is kept) or `absent`.
     state: &'static str,
     /// QEMU's own word for a running VM, or why it has none.
     qemu: Option<String>,
     vm: Option<Box<VmRecord>>,
+    /// What is kept of a Debian VM, running or not.
+    disk: Option<DiskRecord>,
 }
 
 /// Tells about the VM.
@@ -33,7 +35,7 @@ struct Status {
 /// # Errors
 /// Its state is unreadable.
 pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Error> {
-    let directory = directory_of(&args.name.name)?;
+    let directory = find::existing(args.name.name.as_ref())?;
     let status = examine(&directory)?;
     if args.json {
         print_json(&status)?;
@@ -46,6 +48,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Error> {
 fn examine(directory: &VmDirectory) -> Result<Status, Error> {
     let (state, vm) = match survey(directory)? {
         Found::Absent => ("absent", None),
+        Found::Down(_) => ("down", None),
         Found::Starting(_) => ("starting", None),
         Found::Running(vm) => ("running", Some(vm)),
         Found::Stale { vm, .. } => ("dead", vm),
@@ -55,7 +58,23 @@ fn examine(directory: &VmDirectory) -> Result<Status, Error> {
             .and_then(|mut monitor| monitor.run_state())
             .unwrap_or_else(|e| format!("does not answer: {e}"))
     });
-    Ok(Status { schema: "ivshmem-status/1", name: directory.name().clone(), state, qemu, vm })
+    Ok(Status {
+        schema: "ivshmem-status/1",
+        name: directory.name().clone(),
+        state,
+        qemu,
+        vm,
+        disk: directory.read_disk()?,
+    })
+}
+
+fn down(disk: Option<&DiskRecord>) -> String {
+    let snapshot = disk.and_then(|disk| disk.snapshot.as_ref());
+    let next = snapshot.map_or_else(
+        || "boots it".to_owned(),
+        |snapshot| format!("returns to its snapshot of {} in seconds", snapshot.saved_utc),
+    );
+    format!("down, its disk is kept: 'provision up' {next}; 'provision down --destroy' removes it")
 }
 
 fn text(status: &Status) -> String {
@@ -66,18 +85,18 @@ fn text(status: &Status) -> String {
             format!("up since {}, pid {}, QEMU says: {qemu}", vm.started_utc, vm.pid)
         }
         ("starting", _) => "being worked on by another provision".to_owned(),
+        ("down", _) => down(status.disk.as_ref()),
         ("dead", _) => "dead: QEMU is gone; 'provision down' removes what it left".to_owned(),
-        _ => "not up: 'provision up --guest micro' starts it".to_owned(),
+        _ => "not up: 'provision up' starts it".to_owned(),
     };
     let mut text = format!("{name} is {state}\n");
     let Some(vm) = status.vm.as_ref() else { return text };
-    let phases = vm.phases_ms;
-    let start = format!(
-        "QEMU answered after {:.0} ms, first serial byte {:.0} ms, ready {:.0} ms",
-        phases.qmp, phases.first_serial_byte, phases.ready
-    );
-    for (label, value) in facts(vm).into_iter().chain([("start", start)]) {
+    for (label, value) in facts(vm) {
         let _ = writeln!(text, "  {label:<12} {value}");
+    }
+    let _ = writeln!(text, "  {:<12} {}, milliseconds since QEMU's start:", "start", how_started(vm));
+    for (phase, ms) in vm.phases_ms.seen() {
+        let _ = writeln!(text, "  {:<12} {ms:>8.0}  {phase}", "");
     }
     text
 }
@@ -95,6 +114,7 @@ mod tests {
             state,
             qemu,
             vm: vm.map(Box::new),
+            disk: None,
         }
     }
 

@@ -1,13 +1,8 @@
 //! `provision up`: everything from a command line to a guest that is ready, and nothing left when that fails.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-
-use ivshmem_proto::region_file::{self, Ensured};
-use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
 
 use super::{directory_of, print, print_json};
 use crate::Error;
@@ -15,16 +10,15 @@ use crate::accel::{Asked, Verdict, ladder};
 use crate::claim::Claim;
 use crate::cli::UpArgs;
 use crate::config::UpConfig;
-use crate::guest_binary;
-use crate::initramfs;
 use crate::interrupt::Interrupts;
-use crate::kernel::{self, KernelImage};
-use crate::paths::cache_root;
+use crate::keep::{self, utc_now};
 use crate::pin;
+use crate::prepare::{Parts, prepare, sha256};
+use crate::process::host_boot_id;
 use crate::qemu::binary;
 use crate::report::{Progress, summary};
 use crate::start::Start;
-use crate::state::{AcceleratorRecord, KernelRecord, QemuRecord, SCHEMA, VmRecord};
+use crate::state::{self, AcceleratorRecord, KernelRecord, QemuRecord, SCHEMA, VmRecord};
 
 /// Starts a VM as the command line says.
 ///
@@ -45,8 +39,7 @@ pub(super) fn run(args: UpArgs) -> Result<ExitCode, Error> {
 }
 
 fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
-    let (begin, started_utc) =
-        (Instant::now(), humantime::format_rfc3339_seconds(SystemTime::now()).to_string());
+    let (begin, started_utc) = (Instant::now(), utc_now());
     // First of all: threads inherit the mask, and from here on Ctrl-C cleans up.
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
     let qemu = binary::find(&config.qemu)?;
@@ -59,50 +52,56 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     if let Some(note) = &pins.note {
         progress.note(note);
     }
-    // The climb mostly waits for the tiny guest; files are made meanwhile. Who insists on KVM is told before
-    // anything is fetched that would be of no use.
-    let (verdict, prepared) = match config.asked {
-        Asked::Tcg => (Verdict::tcg_asked_for(), prepare(config, &mut claim, &interrupts, progress)?),
-        Asked::Kvm => {
-            let verdict = Verdict::from_climb(config.asked, ladder::climb(&config.kvm_device))?;
-            (verdict, prepare(config, &mut claim, &interrupts, progress)?)
-        }
-        Asked::Auto => thread::scope(|scope| {
-            let climb = scope.spawn(|| ladder::climb(&config.kvm_device));
-            let prepared = prepare(config, &mut claim, &interrupts, progress)?;
-            let climb = climb.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok::<_, Error>((Verdict::from_climb(config.asked, climb)?, prepared))
-        })?,
-    };
+    let (verdict, parts) = climb_and_prepare(config, &mut claim, &interrupts, progress)?;
     interrupts.check()?;
-    let (up, sha256) = thread::scope(|scope| {
-        // The image's digest is for the record only: it is computed while the guest boots.
-        let digest = scope.spawn(|| sha256(&prepared.kernel.path));
-        let kernel = &prepared.kernel;
-        let start = Start { config, qemu: &qemu, kernel, pins: &pins, interrupts: &interrupts, progress };
+    let (mut up, kernel_sha256) = thread::scope(|scope| {
+        // The kernel's digest is for the record only: it is computed while the guest boots.
+        let digest = scope.spawn(|| parts.kernel_path().and_then(sha256));
+        let identity = claim.directory().identity();
+        let guest = parts.guest(&identity);
+        let start = Start { config, qemu: &qemu, pins: &pins, interrupts: &interrupts, progress, guest };
         let up = start.until_ready(&mut claim, verdict)?;
         Ok::<_, Error>((up, digest.join().ok().flatten()))
     })?;
+    let debian = match (&parts, up.debian.take()) {
+        (Parts::Debian(parts), Some(debian)) => {
+            Some(keep::debian(parts, claim.directory(), &qemu, &up, debian, progress)?)
+        }
+        _ => None,
+    };
+    let (kernel_path, header_release) = parts.kernel();
     let record = VmRecord {
         schema: SCHEMA.to_owned(),
         name: config.name.clone(),
-        guest: "micro".to_owned(),
+        guest: config.guest.as_str().to_owned(),
         pid: up.qemu.id().pid,
         pid_start_time_ticks: up.qemu.id().start_time_ticks,
-        qemu: QemuRecord { path: qemu, version: up.booted.version, args: up.args },
+        qemu: QemuRecord {
+            path: qemu,
+            version: up.booted.version,
+            args: up.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        },
         accelerator: AcceleratorRecord::from(&up.verdict),
         vcpus: config.vcpus,
         memory_bytes: config.memory_bytes,
         shm_path: config.shm_path.clone(),
         shm_bytes: config.shm_bytes,
         shm_created: claim.created_region(),
-        shm_inode: prepared.shm_inode,
-        kernel: KernelRecord { path: prepared.kernel.path, release: prepared.kernel.release, sha256 },
+        shm_inode: parts.shm_inode(),
+        kernel: KernelRecord {
+            path: kernel_path,
+            release: debian.as_ref().map(|kept| kept.kernel.clone()).or(header_release),
+            sha256: kernel_sha256,
+        },
         vcpu_threads: up.booted.threads,
         phases_ms: up.booted.phases,
         prepare_ms: milliseconds(up.qemu.started.saturating_duration_since(begin)),
         ready: up.booted.ready,
         started_utc,
+        host_boot_id: host_boot_id(),
+        start: debian.as_ref().map_or(state::Start::Cold, |kept| kept.start),
+        disk: debian.as_ref().map(|kept| kept.disk.clone()),
+        ssh: debian.map(|kept| kept.ssh),
     };
     interrupts.check()?;
     claim.keep(&record)?;
@@ -110,35 +109,27 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     Ok(record)
 }
 
-struct Prepared {
-    kernel: KernelImage,
-    shm_inode: u64,
-}
-
-/// Makes the files QEMU is given: kernel, initramfs, region, empty serial log.
-fn prepare(
+/// Chooses the accelerator and makes the files. The climb mostly waits for the tiny guest; files are made meanwhile.
+/// Who insists on KVM is told before anything is fetched that would be of no use.
+fn climb_and_prepare(
     config: &UpConfig,
     claim: &mut Claim,
     interrupts: &Interrupts,
     progress: Progress,
-) -> Result<Prepared, Error> {
-    let guest = guest_binary::load(config.guest_reader.as_deref())?;
-    let kernel =
-        kernel::obtain(config.kernel.as_deref(), cache_root, interrupts, &mut |text| progress.note(text))?;
-    let path = claim.directory().initramfs();
-    initramfs::write(&path, &guest.image).map_err(|e| Error::io(format!("write {}", path.display()), e))?;
-    let ensured = region_file::ensure(&config.shm_path, config.shm_bytes)?;
-    let inspect = |e| Error::io(format!("inspect {}", config.shm_path.display()), e);
-    let shm_inode = std::fs::metadata(&config.shm_path).map_err(inspect)?.ino();
-    if ensured == Ensured::Created {
-        claim.region_created(shm_inode)?;
+) -> Result<(Verdict, Parts), Error> {
+    match config.asked {
+        Asked::Tcg => Ok((Verdict::tcg_asked_for(), prepare(config, claim, interrupts, progress)?)),
+        Asked::Kvm => {
+            let verdict = Verdict::from_climb(config.asked, ladder::climb(&config.kvm_device))?;
+            Ok((verdict, prepare(config, claim, interrupts, progress)?))
+        }
+        Asked::Auto => thread::scope(|scope| {
+            let climb = scope.spawn(|| ladder::climb(&config.kvm_device));
+            let parts = prepare(config, claim, interrupts, progress)?;
+            let climb = climb.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((Verdict::from_climb(config.asked, climb)?, parts))
+        }),
     }
-    Ok(Prepared { kernel, shm_inode })
-}
-
-fn sha256(path: &Path) -> Option<String> {
-    let digest = Sha256::digest(std::fs::read(path).ok()?);
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -36,7 +36,7 @@ pub struct KernelImage {
 ///
 /// # Errors
 /// [`ImageError`].
-pub(super) fn inspect(path: &Path) -> Result<KernelImage, ImageError> {
+pub(crate) fn inspect(path: &Path) -> Result<KernelImage, ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
     let path = std::path::absolute(path).map_err(io)?;
     let mut head = Vec::new();

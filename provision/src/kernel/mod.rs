@@ -7,6 +7,7 @@ mod image;
 use std::path::{Path, PathBuf};
 
 pub use apt::FetchError;
+pub(crate) use image::inspect;
 pub use image::{ImageError, KernelImage};
 
 use crate::interrupt::Interrupts;
@@ -25,6 +26,15 @@ pub enum KernelError {
     Fetch(#[from] FetchError),
 }
 
+/// The newest usable kernel in the cache, if there is any.
+pub fn cached(cache_root: &Path) -> Option<KernelImage> {
+    cache::newest(&kernels(cache_root))
+}
+
+fn kernels(cache_root: &Path) -> PathBuf {
+    cache_root.join("kernels")
+}
+
 /// Finds the kernel: `chosen` when given, else the newest in the cache, else fetched into it. `announce` is told
 /// before anything that takes long.
 ///
@@ -37,9 +47,9 @@ pub fn obtain(
     announce: &mut dyn FnMut(&str),
 ) -> Result<KernelImage, crate::Error> {
     if let Some(path) = chosen {
-        return Ok(image::inspect(path).map_err(KernelError::from)?);
+        return Ok(inspect(path).map_err(KernelError::from)?);
     }
-    let directory = cache_root()?.join("kernels");
+    let directory = kernels(&cache_root()?);
     if let Some(image) = cache::newest(&directory) {
         return Ok(image);
     }

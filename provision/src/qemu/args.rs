@@ -10,12 +10,21 @@ use crate::name::VmName;
 /// Where the guest finds the port it reports to, after ` -- ` on the kernel's command line.
 const READY_PORT_ARGUMENTS: &str = "--ready-port /dev/ttyS1";
 
+/// The block node of a Debian guest's disk, which also holds its snapshot.
+pub const DISK_NODE: &str = "disk";
+/// The network of a Debian guest.
+pub const NET: &str = "net0";
+/// The hardware address of its card: QEMU's prefix, and the same in every VM, for each has a network of its own.
+pub const MAC: &str = "52:54:00:12:34:56";
+/// The virtio-serial port it reports to.
+pub const READY_PORT: &str = "org.ivshmem.ready";
+
 /// What seccomp takes from QEMU: after its start it needs no other program, no other user and no obsolete call.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
-/// The micro guest's machine.
+/// What both guests have in common.
 #[derive(Debug, Clone, Copy)]
-pub struct MicroMachine<'a> {
+pub struct Machine<'a> {
     /// The VM's name, shown in process lists.
     pub name: &'a VmName,
     /// What runs the guest.
@@ -28,23 +37,46 @@ pub struct MicroMachine<'a> {
     pub shm_path: &'a Path,
     /// The region's size.
     pub shm_bytes: u64,
-    /// The kernel image.
-    pub kernel: &'a Path,
-    /// The initramfs.
-    pub initramfs: &'a Path,
-    /// The kernel's command line; see [`kernel_command_line`].
-    pub append: &'a str,
     /// Where the first serial port is logged.
     pub serial_log: &'a Path,
     /// The second monitor's socket.
     pub qmp_socket: &'a Path,
     /// Whether QEMU confines itself with seccomp.
     pub sandbox: bool,
+    /// What is particular to the guest.
+    pub guest: GuestMachine<'a>,
+}
+
+/// What each guest has for itself.
+#[derive(Debug, Clone, Copy)]
+pub enum GuestMachine<'a> {
+    /// A kernel and an initramfs; see [`kernel_command_line`].
+    Micro(Boot<'a>),
+    /// A disk, a seed, a network, a virtio-serial port.
+    Debian {
+        /// The VM's disk, a qcow2.
+        disk: &'a Path,
+        /// The seed volume.
+        seed: &'a Path,
+        /// Kernel and initrd of an image without a boot loader.
+        boot: Option<Boot<'a>>,
+    },
+}
+
+/// A kernel that QEMU loads itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot<'a> {
+    /// The kernel image.
+    pub kernel: &'a Path,
+    /// Its initramfs.
+    pub initrd: &'a Path,
+    /// Its command line.
+    pub append: &'a str,
 }
 
 /// QEMU's arguments. It expects the first monitor's socket as descriptor 0 and the READY channel's as
 /// descriptor 1 (see [`super::process`]).
-pub fn micro(machine: &MicroMachine<'_>) -> Vec<OsString> {
+pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
     let mut args = Args(Vec::new());
     args.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
     // The vCPUs wait until their threads are pinned.
@@ -52,13 +84,14 @@ pub fn micro(machine: &MicroMachine<'_>) -> Vec<OsString> {
     args.option("-display", "none");
     args.option("-name", machine.name.as_str());
     // pc (i440FX) and not q35: both boot the micro guest in the same time within the noise (medians of seven
-    // 1.91 s and 2.00 s under TCG), and pc has fewer devices of its own that a measurement could meet. The micro
-    // guest needs no PCI Express: ivshmem-plain has no interrupt.
+    // 1.91 s and 2.00 s under TCG), and pc has fewer devices of its own that a measurement could meet. Neither
+    // guest needs PCI Express: ivshmem-plain has no interrupt.
     args.option("-machine", "pc,usb=off");
     match machine.accelerator {
         Accelerator::Kvm => args.option("-accel", "kvm").option("-cpu", "host"),
         // Without ERMS: TCG runs `rep movsb` and `rep stosb` byte by byte, and where the feature is advertised the
-        // kernel clears pages and copies to user space with them.
+        // kernel clears pages and copies to user space with them. (svm=off would spare Debian three seconds of
+        // loading KVM, but with it mounts and fsync fail in the guest; QEMU 7.2.)
         Accelerator::Tcg => args.option("-accel", "tcg").option("-cpu", "max,erms=off,fsrm=off"),
     };
     args.option("-smp", machine.vcpus.to_string());
@@ -73,14 +106,14 @@ pub fn micro(machine: &MicroMachine<'_>) -> Vec<OsString> {
     args.with_path("-chardev", "file,id=console,path=", machine.serial_log);
     args.option("-serial", "chardev:console");
     args.option("-chardev", "socket,id=ready,fd=1");
-    args.option("-serial", "chardev:ready");
     args.option("-chardev", "socket,id=starter,fd=0");
     args.option("-mon", "chardev=starter,mode=control");
     args.with_path("-chardev", "socket,id=monitor,server=on,wait=off,path=", machine.qmp_socket);
     args.option("-mon", "chardev=monitor,mode=control");
-    args.option("-kernel", machine.kernel);
-    args.option("-initrd", machine.initramfs);
-    args.option("-append", machine.append);
+    match machine.guest {
+        GuestMachine::Micro(boot) => args.option("-serial", "chardev:ready").boot(boot),
+        GuestMachine::Debian { disk, seed, boot } => args.debian(disk, seed, boot),
+    };
     if machine.sandbox {
         args.option("-sandbox", SANDBOX);
     }
@@ -111,9 +144,46 @@ pub fn kernel_command_line(guest_args: &str) -> String {
     format!("{kernel} -- {}", guest.trim_end())
 }
 
+/// The command line of a Debian kernel that is booted without its boot loader. `more` is the user's.
+///
+/// `earlyprintk` and the console show what happens from the first instruction on; a guest that panics ends. Nothing
+/// about cloud-init: it finds the seed by its label, and told of it here it would do the work of its network stage
+/// before there is a network.
+pub fn debian_command_line(root: &str, more: &str) -> String {
+    let ours = format!("root={root} ro console=ttyS0 earlyprintk=ttyS0 panic=-1");
+    format!("{ours} {}", more.trim()).trim_end().to_owned()
+}
+
 struct Args(Vec<OsString>);
 
 impl Args {
+    fn boot(&mut self, boot: Boot<'_>) -> &mut Self {
+        self.option("-kernel", boot.kernel).option("-initrd", boot.initrd).option("-append", boot.append)
+    }
+
+    fn debian(&mut self, disk: &Path, seed: &Path, boot: Option<Boot<'_>>) -> &mut Self {
+        let block = |format: &str, node: &str, how: &str| {
+            format!("driver={format},node-name={node},{how},file.driver=file,file.filename=")
+        };
+        self.with_path("-blockdev", &block("qcow2", DISK_NODE, "discard=unmap"), disk);
+        // QEMU gives a kernel of ours the first place by itself.
+        let first = if boot.is_none() { ",bootindex=0" } else { "" };
+        self.option("-device", format!("virtio-blk-pci,drive={DISK_NODE}{first}"));
+        self.with_path("-blockdev", &block("raw", "seed", "read-only=on"), seed);
+        self.option("-device", "virtio-blk-pci,drive=seed");
+        // The host's port is forwarded through the monitor, where a port that is taken is an answer and not the
+        // end of QEMU. The guest's addresses are user-mode networking's own; they are in the seed, too.
+        self.option("-netdev", format!("user,id={NET},ipv6=off"));
+        self.option("-device", format!("virtio-net-pci,netdev={NET},mac={MAC},romfile="));
+        self.option("-device", "virtio-serial-pci");
+        self.option("-device", format!("virtserialport,chardev=ready,name={READY_PORT}"));
+        self.option("-device", "virtio-rng-pci");
+        match boot {
+            Some(boot) => self.boot(boot),
+            None => self,
+        }
+    }
+
     fn flag(&mut self, flag: &str) -> &mut Self {
         self.0.push(flag.into());
         self
@@ -142,23 +212,21 @@ impl Args {
 mod tests {
     use super::*;
 
-    fn lines(accelerator: Accelerator, shm_path: &str, sandbox: bool) -> String {
-        let name = "micro".parse().unwrap();
-        let machine = MicroMachine {
+    fn lines(accelerator: Accelerator, shm_path: &str, sandbox: bool, guest: GuestMachine<'_>) -> String {
+        let name = "vm".parse().unwrap();
+        let machine = Machine {
             name: &name,
             accelerator,
             vcpus: 2,
             memory_bytes: 512 << 20,
             shm_path: Path::new(shm_path),
             shm_bytes: 64 << 20,
-            kernel: Path::new("/cache/vmlinuz"),
-            initramfs: Path::new("/state/micro/initramfs.cpio"),
-            append: "console=ttyS0 -- --ready-port /dev/ttyS1",
-            serial_log: Path::new("/state/micro/serial.log"),
-            qmp_socket: Path::new("/state/micro/qmp.sock"),
+            serial_log: Path::new("/state/vm/serial.log"),
+            qmp_socket: Path::new("/state/vm/qmp.sock"),
             sandbox,
+            guest,
         };
-        let args: Vec<String> = micro(&machine).into_iter().map(|arg| arg.into_string().unwrap()).collect();
+        let args: Vec<String> = qemu(&machine).into_iter().map(|arg| arg.into_string().unwrap()).collect();
         args.join("\n")
             .replace("\n-", "\n\n-")
             .replace("\n\n-", "\u{0}-")
@@ -166,27 +234,72 @@ mod tests {
             .replace('\u{0}', "\n")
     }
 
+    fn micro(accelerator: Accelerator, shm_path: &str, sandbox: bool) -> String {
+        let boot = Boot {
+            kernel: Path::new("/cache/vmlinuz"),
+            initrd: Path::new("/state/vm/initramfs.cpio"),
+            append: "console=ttyS0 -- --ready-port /dev/ttyS1",
+        };
+        lines(accelerator, shm_path, sandbox, GuestMachine::Micro(boot))
+    }
+
+    fn debian(boot: Option<Boot<'_>>) -> String {
+        let guest = GuestMachine::Debian {
+            disk: Path::new("/state/vm/machine/disk.qcow2"),
+            seed: Path::new("/state/a,b/seed.img"),
+            boot,
+        };
+        lines(Accelerator::Tcg, "/dev/shm/ivshmem", true, guest)
+    }
+
+    #[test]
+    fn the_arguments_of_a_debian_guest() {
+        let boot = Boot {
+            kernel: Path::new("/cache/vmlinuz"),
+            initrd: Path::new("/cache/initrd.img"),
+            append: &debian_command_line("LABEL=root", ""),
+        };
+        insta::assert_snapshot!(debian(Some(boot)));
+    }
+
+    #[test]
+    fn an_image_with_a_boot_loader_is_given_no_kernel() {
+        let args = debian(None);
+        assert!(!args.contains("-kernel") && !args.contains("-append"), "{args}");
+        assert!(
+            args.contains("bootindex=0") && args.contains("file.filename=/state/a,,b/seed.img"),
+            "{args}"
+        );
+    }
+
+    #[test]
+    fn the_users_kernel_arguments_come_last() {
+        let line = debian_command_line("LABEL=root", " intel_iommu=on ");
+        assert!(line.starts_with("root=LABEL=root ro ") && line.ends_with(" intel_iommu=on"), "{line}");
+        assert_eq!(debian_command_line("LABEL=root", ""), line.replace(" intel_iommu=on", ""));
+    }
+
     #[test]
     fn the_arguments_under_tcg() {
-        insta::assert_snapshot!(lines(Accelerator::Tcg, "/dev/shm/ivshmem", true));
+        insta::assert_snapshot!(micro(Accelerator::Tcg, "/dev/shm/ivshmem", true));
     }
 
     #[test]
     fn kvm_brings_the_hosts_cpu() {
-        let kvm = lines(Accelerator::Kvm, "/dev/shm/ivshmem", true);
+        let kvm = micro(Accelerator::Kvm, "/dev/shm/ivshmem", true);
         assert!(kvm.contains("-accel kvm\n-cpu host\n"), "{kvm}");
     }
 
     #[test]
     fn without_the_sandbox_only_that_option_is_missing() {
-        let with = lines(Accelerator::Tcg, "/dev/shm/ivshmem", true);
-        let without = lines(Accelerator::Tcg, "/dev/shm/ivshmem", false);
+        let with = micro(Accelerator::Tcg, "/dev/shm/ivshmem", true);
+        let without = micro(Accelerator::Tcg, "/dev/shm/ivshmem", false);
         assert_eq!(with.replace(&format!("\n-sandbox {SANDBOX}"), ""), without);
     }
 
     #[test]
     fn a_comma_in_a_path_does_not_become_another_setting() {
-        let args = lines(Accelerator::Tcg, "/dev/shm/a,size=1", true);
+        let args = micro(Accelerator::Tcg, "/dev/shm/a,size=1", true);
         assert!(args.contains("mem-path=/dev/shm/a,,size=1\n"), "{args}");
     }
 

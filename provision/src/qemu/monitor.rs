@@ -5,12 +5,21 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qapi::qmp;
 
+use super::args::{DISK_NODE, NET};
+use super::complaint::last_words;
+use crate::wait::readable;
+
 /// Longest wait for one answer: QEMU answers in microseconds, unless it is stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for a snapshot to be saved or loaded: 2 GiB take about a second, more on a slow disk.
+const JOB_WITHIN: Duration = Duration::from_secs(120);
+/// The name of the one job at a time.
+const JOB: &str = "provision";
 
 /// A monitor connection.
 pub struct Monitor {
@@ -100,6 +109,97 @@ impl Monitor {
         Ok(qapi::Enum::name(&status).to_owned())
     }
 
+    /// Forwards a port of 127.0.0.1 to the guest's port 22; 0 for any that is free. Returns the host's port.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AddrInUse`](io::ErrorKind::AddrInUse) when the port is taken, or no answer.
+    pub fn forward_ssh(&mut self, port: u16) -> io::Result<u16> {
+        let said = self.human(&format!("hostfwd_add {NET} tcp:127.0.0.1:{port}-:22"))?;
+        if !said.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, last_words(&said)));
+        }
+        let users = self.human("info usernet")?;
+        forwarded_port(&users)
+            .ok_or_else(|| io::Error::other(format!("no forwarded port in: {}", last_words(&users))))
+    }
+
+    /// A command of the human monitor, for what QMP has no command for. Returns what it printed.
+    fn human(&mut self, line: &str) -> io::Result<String> {
+        self.qmp
+            .execute(&qmp::human_monitor_command { command_line: line.to_owned(), cpu_index: None })
+            .map_err(as_io)
+    }
+
+    /// Saves memory, devices and disk as the snapshot `tag`, in place of an older one of that name.
+    ///
+    /// # Errors
+    /// QEMU's own words, for example that the disk is full.
+    pub fn save(&mut self, tag: &str) -> io::Result<()> {
+        self.delete(tag)?;
+        let (devices, vmstate) = (vec![DISK_NODE.to_owned()], DISK_NODE.to_owned());
+        self.job(&qmp::snapshot_save { job_id: JOB.to_owned(), tag: tag.to_owned(), vmstate, devices })
+    }
+
+    /// Removes the snapshot `tag`, if it is there.
+    ///
+    /// # Errors
+    /// QEMU's own words.
+    pub fn delete(&mut self, tag: &str) -> io::Result<()> {
+        let devices = vec![DISK_NODE.to_owned()];
+        self.job(&qmp::snapshot_delete { job_id: JOB.to_owned(), tag: tag.to_owned(), devices })
+    }
+
+    /// Puts the VM into the state of the snapshot `tag`. The vCPUs must not run.
+    ///
+    /// # Errors
+    /// QEMU's own words: there is no such snapshot, or it does not fit this machine.
+    pub fn load(&mut self, tag: &str) -> io::Result<()> {
+        let (devices, vmstate) = (vec![DISK_NODE.to_owned()], DISK_NODE.to_owned());
+        self.job(&qmp::snapshot_load { job_id: JOB.to_owned(), tag: tag.to_owned(), vmstate, devices })
+    }
+
+    /// Starts a job and waits for its end. QEMU answers nothing while it saves or loads, so the patience for an
+    /// answer is the job's.
+    fn job<C: qapi::Command>(&mut self, command: &C) -> io::Result<()> {
+        self.patience(JOB_WITHIN)?;
+        let ended = self.qmp.execute(command).map_err(as_io).and_then(|_| self.job_end());
+        self.patience(ANSWER_WITHIN)?;
+        ended
+    }
+
+    fn job_end(&mut self) -> io::Result<()> {
+        loop {
+            let jobs = self.qmp.execute(&qmp::query_jobs {}).map_err(as_io)?;
+            let Some(job) = jobs.into_iter().find(|job| job.id == JOB) else { return Ok(()) };
+            if matches!(job.status, qmp::JobStatus::concluded) {
+                self.qmp.execute(&qmp::job_dismiss { id: JOB.to_owned() }).map_err(as_io)?;
+                return job.error.map_or(Ok(()), |said| Err(io::Error::other(last_words(&said))));
+            }
+            // Each change of the job's state is an event, and an event makes the socket readable.
+            if self.qmp.events().count() == 0 && self.qmp.inner().get_ref_read().buffer().is_empty() {
+                let [changed] = readable([self.as_fd()], Some(Instant::now() + JOB_WITHIN))?;
+                if !changed {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("no end within {JOB_WITHIN:?}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn patience(&self, patience: Duration) -> io::Result<()> {
+        self.qmp.inner().get_ref_write().set_read_timeout(Some(patience))
+    }
+
+    /// Presses the power button: the guest is asked to shut down.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn power_down(&mut self) -> io::Result<()> {
+        self.qmp.execute(&qmp::system_powerdown {}).map(drop).map_err(as_io)
+    }
+
     /// Asks QEMU to end.
     ///
     /// # Errors
@@ -117,6 +217,13 @@ impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.qmp.inner().get_ref_write().as_fd()
     }
+}
+
+/// The host's port in what `info usernet` prints: lines such as
+/// `  TCP[HOST_FORWARD]  12       127.0.0.1  2222       10.0.2.15    22      0      0`.
+fn forwarded_port(users: &str) -> Option<u16> {
+    let forward = users.lines().find(|line| line.contains("[HOST_FORWARD]"))?;
+    forward.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
 fn gone(kind: io::ErrorKind) -> bool {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+use crate::interrupt::unblocked;
 use crate::process::{Process, ProcessId};
 
 /// A QEMU we started. Dropping it kills it, unless it was [`Qemu::release`]d.
@@ -50,6 +51,7 @@ impl Qemu {
             .stderr(stderr)
             .current_dir("/");
         detach::in_own_session(&mut command);
+        unblocked(&mut command);
         let started = Instant::now();
         let mut child = command.spawn()?;
         match ProcessId::open_child(&child) {
@@ -146,6 +148,8 @@ mod tests {
             start("read line; echo \"got $line\"; echo oops >&2; exit 3", directory.path());
         channels.monitor.write_all(b"hello\n").unwrap();
         assert_eq!(qemu.wait().unwrap().unwrap().code(), Some(3));
+        // Another test may have forked just now, and have the other end until it executes its program.
+        channels.ready.set_nonblocking(false).unwrap();
         let mut answer = String::new();
         channels.ready.read_to_string(&mut answer).unwrap();
         assert_eq!((answer.as_str(), qemu.stderr().as_str()), ("got hello\n", "oops\n"));

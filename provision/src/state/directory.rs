@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{StartingRecord, StateError, VmRecord, read_record, write_record};
+use super::{DiskRecord, StartingRecord, StateError, VmRecord, read_record, write_record};
 use crate::name::VmName;
 
 /// Longest path that fits into `sockaddr_un.sun_path` with its terminating zero (unix(7)).
@@ -63,6 +63,83 @@ impl VmDirectory {
     /// The guest's root file system.
     pub fn initramfs(&self) -> PathBuf {
         self.path.join("initramfs.cpio")
+    }
+
+    /// What outlives `down`: the disk with its snapshot, the seed, the keys.
+    pub fn machine(&self) -> PathBuf {
+        self.path.join("machine")
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> PathBuf {
+        self.machine().join("disk.qcow2")
+    }
+
+    /// The seed volume.
+    pub fn seed(&self) -> PathBuf {
+        self.machine().join("seed.img")
+    }
+
+    /// The user's cloud-config, kept for later starts.
+    pub fn user_data(&self) -> PathBuf {
+        self.machine().join("user-data.yaml")
+    }
+
+    /// The private key that logs in.
+    pub fn identity(&self) -> PathBuf {
+        self.machine().join("id_ed25519")
+    }
+
+    /// The guest's private host key.
+    pub fn host_key(&self) -> PathBuf {
+        self.machine().join("ssh_host_ed25519_key")
+    }
+
+    /// The guest's host key as the ssh client wants it.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.machine().join("known_hosts")
+    }
+
+    fn disk_json(&self) -> PathBuf {
+        self.machine().join("disk.json")
+    }
+
+    /// Creates the directory of what outlives `down`.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn create_machine(&self) -> Result<(), StateError> {
+        let path = self.machine();
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(StateError::io("create", &path))
+    }
+
+    /// Removes what outlives `down`; true when there was something.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn remove_machine(&self) -> Result<bool, StateError> {
+        let path = self.machine();
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(StateError::io("remove", &path)(e)),
+        }
+    }
+
+    /// The record of the disk that is kept.
+    ///
+    /// # Errors
+    /// It is there but unreadable.
+    pub fn read_disk(&self) -> Result<Option<DiskRecord>, StateError> {
+        read_record(&self.disk_json())
+    }
+
+    /// Records the disk.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn write_disk(&self, record: &DiskRecord) -> Result<(), StateError> {
+        write_record(&self.disk_json(), record)
     }
 
     fn vm_json(&self) -> PathBuf {
@@ -134,14 +211,16 @@ impl VmDirectory {
         }
     }
 
-    /// Removes everything in the directory but the lock, which whoever calls this holds.
+    /// Removes everything in the directory but what outlives `down`, and the lock, which whoever calls this holds.
     ///
     /// # Errors
     /// The operating system refuses.
     pub fn clear(&self) -> Result<(), StateError> {
-        let lock = self.lock_file();
+        let kept = [self.lock_file(), self.machine()];
         let entries = std::fs::read_dir(&self.path).map_err(StateError::io("read", &self.path))?;
-        for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| *path != lock) {
+        for path in
+            entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| !kept.contains(path))
+        {
             std::fs::remove_file(&path).map_err(StateError::io("remove", &path))?;
         }
         Ok(())
@@ -162,7 +241,11 @@ mod tests {
         assert_eq!(std::fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
         std::fs::write(directory.lock_file(), "").unwrap();
         std::fs::write(directory.serial_log(), "x").unwrap();
+        directory.create_machine().unwrap();
+        std::fs::write(directory.disk(), "x").unwrap();
         directory.clear().unwrap();
+        assert!(directory.disk().exists());
+        assert!(directory.remove_machine().unwrap() && !directory.remove_machine().unwrap());
         assert!(directory.lock_file().exists() && !directory.serial_log().exists());
     }
 

@@ -1,16 +1,22 @@
 //! What is kept about a VM: one directory below the state root, locked while a command works on it.
 
 mod directory;
+mod disk;
 mod lock;
+mod phase;
 mod record;
 mod starting;
 mod survey;
 
 pub use directory::{SOCKET_PATH_BYTES_MAX, VmDirectory};
+pub use disk::{DISK_SCHEMA, DiskRecord, MadeOf, SnapshotRecord, Wanted, args_sha256};
 pub use lock::{Lock, LockError};
-pub use record::{AcceleratorRecord, KernelRecord, PhasesMs, QemuRecord, SCHEMA, VcpuThread, VmRecord};
+pub use phase::{Phase, PhasesMs};
+pub use record::{
+    AcceleratorRecord, KernelRecord, QemuRecord, SCHEMA, SshRecord, Start, VcpuThread, VmDisk, VmRecord,
+};
 pub use starting::StartingRecord;
-pub use survey::{Found, RegionUse, regions_in_use, survey};
+pub use survey::{Found, RegionUse, names, regions_in_use, survey};
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::accel::{Accelerator, Asked, Rung, Verdict};
 use crate::name::VmName;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, host_boot_id};
+
+use super::PhasesMs;
 
 /// The schema written and read.
 pub const SCHEMA: &str = "ivshmem-vm/1";
@@ -19,7 +21,7 @@ pub struct VmRecord {
     pub schema: String,
     /// The VM's name.
     pub name: VmName,
-    /// The kind of guest: `micro`.
+    /// The kind of guest: `debian` or `micro`.
     pub guest: String,
     /// QEMU's pid.
     pub pid: u32,
@@ -53,6 +55,16 @@ pub struct VmRecord {
     pub ready: String,
     /// When `up` started.
     pub started_utc: String,
+    /// Which boot of the host it was: pids and start times mean nothing after another.
+    pub host_boot_id: String,
+    /// Whether this start booted the guest, or restored a snapshot.
+    pub start: Start,
+    /// The disk and what it was made from; the micro guest has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<VmDisk>,
+    /// How to reach its SSH; the micro guest has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshRecord>,
 }
 
 impl VmRecord {
@@ -60,6 +72,55 @@ impl VmRecord {
     pub fn process(&self) -> ProcessId {
         ProcessId { pid: self.pid, start_time_ticks: self.pid_start_time_ticks }
     }
+
+    /// Whether its QEMU runs. After a reboot of the host, pid and start time may be another process's.
+    pub fn is_alive(&self) -> bool {
+        self.host_boot_id == host_boot_id() && self.process().is_alive()
+    }
+}
+
+/// How a VM came to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Booted.
+    Cold,
+    /// From a snapshot.
+    Restored,
+}
+
+/// The disk of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmDisk {
+    /// The disk.
+    pub path: PathBuf,
+    /// Its size as the guest sees it.
+    pub bytes: u64,
+    /// The image it lies upon.
+    pub image: String,
+    /// SHA-256 of that image.
+    pub image_sha256: String,
+    /// cloud-init's instance id.
+    pub instance_id: String,
+    /// Whether the next `up` can restore what this one started.
+    pub snapshot: bool,
+}
+
+/// How a guest is reached by SSH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshRecord {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The user.
+    pub user: String,
+    /// The private key that logs in.
+    pub identity_file: PathBuf,
+    /// A known_hosts file with the guest's host key alone, under the name [`SshRecord::host_alias`].
+    pub known_hosts_file: PathBuf,
+    /// The host key the guest must show, as `ssh-ed25519 AAAA...`.
+    pub host_key: String,
+    /// The name under which the host key is known: the VM's.
+    pub host_alias: String,
 }
 
 /// QEMU as started.
@@ -126,15 +187,4 @@ pub struct VcpuThread {
     pub tid: i64,
     /// The host CPU it is pinned to.
     pub cpu: Option<usize>,
-}
-
-/// Milliseconds from the start of QEMU, on the host's monotonic clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct PhasesMs {
-    /// QMP answered and the vCPUs were told to go.
-    pub qmp: f64,
-    /// The kernel's first byte on the serial port.
-    pub first_serial_byte: f64,
-    /// The guest's READY line.
-    pub ready: f64,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Lock, StartingRecord, StateError, VmDirectory, VmRecord};
+use super::{DiskRecord, Lock, StartingRecord, StateError, VmDirectory, VmRecord};
 use crate::name::VmName;
 
 /// What is known of a VM of some name.
@@ -10,6 +10,8 @@ use crate::name::VmName;
 pub enum Found {
     /// No state at all.
     Absent,
+    /// It does not run; its disk is kept.
+    Down(Box<DiskRecord>),
     /// A `provision up` works on it right now.
     Starting(Option<StartingRecord>),
     /// It became ready and its QEMU runs.
@@ -32,14 +34,18 @@ pub fn survey(directory: &VmDirectory) -> Result<Found, StateError> {
         return Ok(Found::Absent);
     }
     let vm = directory.read_vm()?.map(Box::new);
-    if let Some(vm) = vm.as_ref().filter(|vm| vm.process().is_alive()) {
+    if let Some(vm) = vm.as_ref().filter(|vm| vm.is_alive()) {
         return Ok(Found::Running(vm.clone()));
     }
     let starting = directory.read_starting()?;
-    if starting.as_ref().is_some_and(|start| start.starter.is_alive())
+    if starting.as_ref().is_some_and(|start| start.is_of_this_boot() && start.starter.is_alive())
         || Lock::is_held(&directory.lock_file())
     {
         return Ok(Found::Starting(starting));
+    }
+    if vm.is_none() && starting.is_none() {
+        // Only what `down` keeps is there, or nothing.
+        return Ok(directory.read_disk()?.map_or(Found::Absent, |disk| Found::Down(Box::new(disk))));
     }
     Ok(Found::Stale { vm, starting })
 }
@@ -56,26 +62,33 @@ pub struct RegionUse {
 /// The regions of all VMs below `root` that run or are being started, except those of `but`. Unreadable records
 /// of others are passed over: they are reported when their own VM is asked for.
 pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
-    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<VmName>().ok());
-    let mut uses: Vec<RegionUse> = names
+    names(root)
+        .into_iter()
         .filter(|name| name != but)
         .filter_map(|vm| {
             let directory = VmDirectory::new(root, &vm);
-            let running = directory.read_vm().ok().flatten().filter(|record| record.process().is_alive());
+            let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
             let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
             let shm_path = running.map(|r| r.shm_path).or(starting.map(|s| s.shm_path))?;
             Some(RegionUse { vm, shm_path })
         })
-        .collect();
-    uses.sort_by(|a, b| a.vm.cmp(&b.vm));
-    uses
+        .collect()
+}
+
+/// The names of all VMs that have a directory below `root`, in order.
+pub fn names(root: &Path) -> Vec<VmName> {
+    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
+    let directories = entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir());
+    let mut names: Vec<VmName> =
+        directories.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::ProcessId;
+    use crate::process::{ProcessId, host_boot_id};
 
     fn directory(root: &Path, name: &str) -> VmDirectory {
         let directory = VmDirectory::new(root, &name.parse().unwrap());
@@ -84,7 +97,14 @@ mod tests {
     }
 
     fn start(starter: ProcessId) -> StartingRecord {
-        StartingRecord { starter, qemu: None, shm_path: "/dev/shm/r".into(), shm_created_inode: None }
+        StartingRecord {
+            starter,
+            qemu: None,
+            shm_path: "/dev/shm/r".into(),
+            shm_created_inode: None,
+            machine_created: false,
+            host_boot_id: host_boot_id(),
+        }
     }
 
     #[test]
@@ -101,6 +121,16 @@ mod tests {
         let dead = directory(root.path(), "dead");
         dead.write_starting(&start(ProcessId { start_time_ticks: 1, ..me })).unwrap();
         assert!(matches!(survey(&dead).unwrap(), Found::Stale { vm: None, starting: Some(_) }));
+    }
+
+    #[test]
+    fn pids_of_another_boot_of_the_host_mean_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let me = ProcessId::current().unwrap();
+        let before = directory(root.path(), "before");
+        before.write_starting(&StartingRecord { host_boot_id: "another".to_owned(), ..start(me) }).unwrap();
+        assert!(matches!(survey(&before).unwrap(), Found::Stale { .. }));
+        assert!(regions_in_use(root.path(), &"other".parse().unwrap()).is_empty());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Running another program to its end, where Ctrl-C and a deadline count too: the program is its own process
 //! group, and is killed with all it started.
 
+mod watched;
+
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
@@ -11,9 +13,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::interrupt::{Interrupted, Interrupts};
+use crate::interrupt::{Interrupted, Interrupts, unblocked};
 use crate::process::ProcessId;
 use crate::wait::readable;
+
+pub use watched::run_watched;
 
 /// Why a helper program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +97,8 @@ pub fn run_pair(
 struct Helper {
     program: String,
     child: Child,
-    said: File,
+    /// What it says on standard error, when nobody watches.
+    said: Option<File>,
 }
 
 impl Helper {
@@ -106,8 +111,8 @@ impl Helper {
         let start = |source| HelperError::Start { program: program.clone(), source };
         let said = tempfile::tempfile().map_err(start)?;
         command.stderr(said.try_clone().map_err(start)?).env("LC_ALL", "C.UTF-8").process_group(0);
-        let child = command.spawn().map_err(start)?;
-        Ok(Self { program, child, said })
+        let child = unblocked(command).spawn().map_err(start)?;
+        Ok(Self { program, child, said: Some(said) })
     }
 
     fn finish(mut self, interrupts: &Interrupts, patience: Duration) -> Result<(), HelperError> {
@@ -124,21 +129,29 @@ impl Helper {
         if status.success() {
             return Ok(());
         }
-        let all = text(&mut self.said).map_err(start)?;
-        let said =
-            all.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
+        let all = self.said.as_mut().map(text).transpose().map_err(start)?.unwrap_or_default();
+        let said = spoken(all.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default());
         Err(HelperError::Failed { program, status, said })
     }
-}
 
-impl Drop for Helper {
-    fn drop(&mut self) {
+    /// Kills it with all it started, unless it ended already.
+    fn kill(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             if let Ok(group) = i32::try_from(self.child.id()) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
             let _ = self.child.wait();
         }
+    }
+}
+
+fn spoken(last: &str) -> String {
+    if last.is_empty() { "it said nothing".to_owned() } else { last.trim().to_owned() }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

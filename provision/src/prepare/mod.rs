@@ -1,0 +1,108 @@
+//! The files QEMU is given, made before it starts.
+
+pub mod debian;
+pub mod micro;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ivshmem_proto::region_file::{self, Ensured};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::claim::Claim;
+use crate::config::{GuestConfig, UpConfig};
+use crate::hex::hex;
+use crate::interrupt::Interrupts;
+use crate::qemu::args::Boot;
+use crate::report::Progress;
+use crate::start::Guest;
+use debian::DebianParts;
+use micro::MicroParts;
+
+/// The files of a guest, and what is known about them.
+#[derive(Debug)]
+pub enum Parts {
+    /// A micro guest's, and its kernel's command line.
+    Micro(MicroParts, String),
+    /// A Debian guest's.
+    Debian(Box<DebianParts>),
+}
+
+/// Makes the files that QEMU is given.
+///
+/// # Errors
+/// [`Error`].
+pub fn prepare(
+    config: &UpConfig,
+    claim: &mut Claim,
+    interrupts: &Interrupts,
+    progress: Progress,
+) -> Result<Parts, Error> {
+    Ok(match &config.guest {
+        GuestConfig::Micro { kernel, command_line } => {
+            let parts = micro::prepare(config, kernel.as_deref(), claim, interrupts, progress)?;
+            Parts::Micro(parts, command_line.clone())
+        }
+        GuestConfig::Debian(debian) => {
+            Parts::Debian(Box::new(debian::prepare(config, debian, claim, interrupts, progress)?))
+        }
+    })
+}
+
+impl Parts {
+    /// What a start needs of them; `identity` is the private key's file.
+    pub fn guest<'a>(&'a self, identity: &'a Path) -> Guest<'a> {
+        match self {
+            Self::Debian(parts) => parts.guest(identity),
+            Self::Micro(parts, append) => {
+                Guest::Micro(Boot { kernel: &parts.kernel.path, initrd: &parts.initramfs, append })
+            }
+        }
+    }
+
+    /// The file with the guest's kernel, if it is a file of its own.
+    pub fn kernel_path(&self) -> Option<&Path> {
+        match self {
+            Self::Micro(parts, _) => Some(&parts.kernel.path),
+            Self::Debian(parts) => {
+                parts.disk.base_image.direct_boot.as_ref().map(|boot| boot.kernel.as_path())
+            }
+        }
+    }
+
+    /// That file, or the image that holds the kernel, and the kernel's release as its header tells.
+    pub fn kernel(&self) -> (PathBuf, Option<String>) {
+        match self {
+            Self::Micro(parts, _) => (parts.kernel.path.clone(), parts.kernel.release.clone()),
+            Self::Debian(parts) => {
+                let image = &parts.disk.base_image;
+                (self.kernel_path().unwrap_or(&image.path).to_owned(), None)
+            }
+        }
+    }
+
+    /// The region's inode.
+    pub fn shm_inode(&self) -> u64 {
+        match self {
+            Self::Micro(parts, _) => parts.shm_inode,
+            Self::Debian(parts) => parts.shm_inode,
+        }
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+pub fn sha256(path: &Path) -> Option<String> {
+    Some(hex(&Sha256::digest(std::fs::read(path).ok()?)))
+}
+
+/// Makes sure of the region's file, and returns its inode.
+fn region(config: &UpConfig, claim: &mut Claim) -> Result<u64, Error> {
+    let ensured = region_file::ensure(&config.shm_path, config.shm_bytes)?;
+    let inspect = |e| Error::io(format!("inspect {}", config.shm_path.display()), e);
+    let inode = std::fs::metadata(&config.shm_path).map_err(inspect)?.ino();
+    if ensured == Ensured::Created {
+        claim.region_created(inode)?;
+    }
+    Ok(inode)
+}
