@@ -38,9 +38,12 @@ install_missing() {
     fi
 }
 
-# What building and running a micro guest needs, as command:package or file:package.
+# What building and running a micro guest needs, as command:package or file:package; and a Debian guest in addition.
 # shellcheck disable=SC2034 # used by the scripts that source this
-NEEDED=(cc:gcc /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev qemu-system-x86_64:qemu-system-x86)
+NEEDED=(cc:gcc /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev
+    qemu-system-x86_64:qemu-system-x86)
+# shellcheck disable=SC2034
+NEEDED_DEBIAN=(qemu-img:qemu-utils mmdebstrap:mmdebstrap /sbin/mke2fs:e2fsprogs newuidmap:uidmap ssh:openssh-client)
 
 need_cargo() { command -v cargo >/dev/null || die "no Rust toolchain; install one (rustup.rs), then run this again"; }
 
@@ -89,16 +92,23 @@ end_native_guest() {
     NATIVE_GUEST=
 }
 
+# native_region REGION: makes the region that guests of several starts are to share; native_stop removes it.
+native_region() {
+    NATIVE_REGION=$1
+    fallocate -l 64M "$1"
+}
+
 # Ends and removes what native_run left; for traps, too.
 native_stop() {
     end_native_guest
     [ -z "${NATIVE_REGION:-}" ] || rm -f "$NATIVE_REGION"
 }
 
-# own_vm NAME: names a VM and a region of this run alone ($vm, $region), gone again however the script ends.
+# own_vm NAME REGION: the VM and region that this script starts ($vm, $region); the VM is down and the region gone
+# however the script ends. A Debian VM keeps its disk.
 own_vm() {
-    vm=$1-$$
-    region=/dev/shm/ivshmem-$vm
+    vm=$1
+    region=$2
     trap 'native_stop; "$BIN/provision" down --name "$vm" >/dev/null 2>&1 || true; rm -f "$region"' EXIT
     trap 'exit 130' INT TERM
 }

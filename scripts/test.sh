@@ -11,9 +11,10 @@ fi
 
 cd "$ROOT"
 need_cargo
-install_missing "${NEEDED[@]}" shellcheck:shellcheck
+install_missing "${NEEDED[@]}" "${NEEDED_DEBIAN[@]}" shellcheck:shellcheck mtype:mtools /usr/sbin/sshd:openssh-server \
+    /sbin/debugfs:e2fsprogs
 say "shell scripts"
-shellcheck --external-sources scripts/*.sh .ci/run
+shellcheck --external-sources scripts/*.sh .ci/run provision/src/*/*.sh provision/src/image/recipe/*.sh
 say "formatting"
 cargo fmt --all --check
 say "lints"
