@@ -234,7 +234,7 @@ pub struct MicroArgs {
     /// Kernel to boot.
     #[arg(long, value_name = "FILE", help = format!("Kernel to boot [default: Debian's {}, fetched once]", kernel::PACKAGE))]
     pub kernel: Option<PathBuf>,
-    /// Options for guest-reader in the guest, separated by spaces.
+    /// Options for guest-reader in the guest, separated by spaces; in a Debian guest they go to 'provision run'.
     #[arg(
         long,
         value_name = "OPTIONS",

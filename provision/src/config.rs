@@ -8,10 +8,10 @@ use ivshmem_proto::region_file;
 use crate::Error;
 use crate::accel::Asked;
 use crate::cli::{Guest, UpArgs, UserDataMode};
-use crate::image;
+use crate::image::{self, ImageChoice};
 use crate::name::VmName;
 use crate::pin::CpuPin;
-use crate::port::SshPort;
+use crate::port::{self, SshPort};
 use crate::qemu::args::kernel_command_line;
 use crate::size::Bytes;
 
@@ -118,6 +118,9 @@ impl TryFrom<UpArgs> for UpConfig {
             Guest::Micro => (MICRO_MEMORY_BYTES, MICRO_TIMEOUT),
             Guest::Debian => (DEBIAN_MEMORY_BYTES, DEBIAN_TIMEOUT),
         };
+        if let Some(flag) = flag_of_the_other_guest(&args) {
+            return Err(Error::OtherGuestsFlag { flag, guest: args.guest.as_str() });
+        }
         let memory = args.memory.unwrap_or(Bytes(memory_bytes));
         if memory.0 < MEMORY_BYTES_MIN {
             let why = format!("the guest needs at least {}", Bytes(MEMORY_BYTES_MIN));
@@ -181,6 +184,28 @@ impl TryFrom<UpArgs> for UpConfig {
             guest,
         })
     }
+}
+
+/// A flag that would be without effect, because it is the other guest's.
+fn flag_of_the_other_guest(args: &UpArgs) -> Option<&'static str> {
+    let (debian, micro) = (&args.debian, &args.micro);
+    let given: &[(bool, &'static str)] = match args.guest {
+        Guest::Debian => {
+            &[(micro.kernel.is_some(), "--kernel"), (!micro.guest_args.is_empty(), "--guest-args")]
+        }
+        Guest::Micro => &[
+            (debian.image != ImageChoice::Auto, "--image"),
+            (debian.mirror.is_some(), "--mirror"),
+            (debian.no_dev_tools, "--no-dev-tools"),
+            (debian.disk.is_some(), "--disk"),
+            (debian.user_data.is_some(), "--user-data"),
+            (debian.ssh_port != SshPort::Fixed(port::DEFAULT), "--ssh-port"),
+            (debian.fresh, "--fresh"),
+            (debian.no_snapshot, "--no-snapshot"),
+            (!debian.kernel_args.is_empty(), "--kernel-args"),
+        ],
+    };
+    given.iter().find_map(|&(is_given, flag)| is_given.then_some(flag))
 }
 
 fn check_kernel_args(flag: &'static str, text: &str) -> Result<(), Error> {
@@ -254,7 +279,8 @@ mod tests {
     fn refusals_say_what_to_write() {
         let micro = ["--guest", "micro"];
         let long = "x".repeat(2000);
-        let cases: [&[&str]; 5] = [
+        let cases: [&[&str]; 6] = [
+            &["--fresh"],
             &["--memory", "64M"],
             &["--shm-size", "60M"],
             &["--guest-args", "--spin\tpause"],

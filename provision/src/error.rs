@@ -39,6 +39,16 @@ pub enum Error {
         /// What is wrong with it, and what to write.
         why: String,
     },
+    /// A flag without effect.
+    #[error(
+        "{flag} means nothing to the {guest} guest: leave it out, or choose the other guest with --guest; 'provision up --help' lists them by guest"
+    )]
+    OtherGuestsFlag {
+        /// The flag.
+        flag: &'static str,
+        /// The guest chosen.
+        guest: &'static str,
+    },
     /// A VM of that name runs.
     #[error(
         "VM {name} is already up (pid {pid}, since {since}): 'provision down --name {name}' first, or take another --name"
