@@ -76,6 +76,14 @@ impl Claim {
         Ok(self.directory.write_starting(&self.starting)?)
     }
 
+    /// Puts what the VM had kept aside, until it is ready without it; true when there was something.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn put_machine_aside(&self) -> Result<bool, Error> {
+        Ok(self.directory.put_machine_aside()?)
+    }
+
     /// Makes the directory of what outlives `down`. Until the VM is ready, that goes, too, if this start fails.
     ///
     /// # Errors
@@ -106,6 +114,7 @@ impl Claim {
     /// The record cannot be written; then everything is removed after all.
     pub fn keep(mut self, record: &VmRecord) -> Result<(), Error> {
         self.directory.write_vm(record)?;
+        self.directory.remove_machine_aside()?;
         self.directory.remove_starting()?;
         self.lock = None;
         Ok(())
@@ -122,6 +131,7 @@ impl Drop for Claim {
         if self.starting.machine_created {
             let _ = self.directory.remove_machine();
         }
+        let _ = self.directory.take_machine_back();
         lock.remove_with_directory();
     }
 }
@@ -172,6 +182,7 @@ pub fn sweep(directory: &VmDirectory, uses: &[RegionUse]) -> Result<Swept, Error
     if starting.as_ref().is_some_and(|start| start.machine_created) {
         directory.remove_machine()?;
     }
+    directory.take_machine_back()?;
     let regions = [
         vm.as_ref().filter(|vm| vm.shm_created).map(|vm| (vm.shm_path.as_path(), vm.shm_inode)),
         starting.as_ref().and_then(|start| Some((start.shm_path.as_path(), start.shm_created_inode?))),

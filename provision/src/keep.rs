@@ -50,6 +50,12 @@ pub fn debian(
         if parts.snapshot {
             disk.snapshot = save(parts, qemu, up, &mut debian, progress);
         }
+        if let Some(given) = &parts.new_user_data {
+            let path = directory.user_data();
+            std::fs::write(&path, &given.text)
+                .map_err(|e| Error::io(format!("write {}", path.display()), e))?;
+            disk.user_data_mode = Some(given.mode);
+        }
         directory.write_disk(&disk)?;
     }
     let image = &disk.base_image;

@@ -80,7 +80,7 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
     if let Some(disk) = &vm.disk {
         let next = match disk.snapshot {
             true => {
-                "the next up returns to the moment it was first ready, what is written from now on is gone then"
+                "an up with the same settings returns to the moment it was first ready: what is written from now on is gone then"
             }
             false => "no snapshot: the next up boots it as it was left",
         };

@@ -222,6 +222,21 @@ fn a_snapshot_that_does_not_fit_or_does_not_load_is_booted_past() {
     // Another disk size or image is not what this VM has.
     let line = fail(&mut up(&place, &["--disk", "30G"]), 1);
     assert!(line.contains("VM debian's disk has 20 GiB, not 30 GiB"), "{line}");
+    let line = fail(&mut up(&place, &["--image", "/etc/passwd"]), 1);
+    assert!(line.contains("/etc/passwd") && !line.contains("--fresh"), "{line}");
+    let line = fail(&mut up(&place, &["--fresh", "--disk", "1G"]), 1);
+    assert!(line.contains("--disk 1 GiB: the image holds a disk of 20 GiB"), "{line}");
+    let (log, _) = succeed(&mut place.provision(&["console"]));
+    assert!(log.contains("Linux version"), "the last words of a VM that is down");
+
+    // A cloud-config that fails is not kept, and the snapshot of before fits again.
+    let config = place.state().with_extension("yaml");
+    fs::write(&config, "#cloud-config\nruncmd: [[sh, -c, 'exit 3']]\n").unwrap();
+    let line = fail(up(&place, &["--user-data"]).arg(&config), 1);
+    fs::remove_file(&config).unwrap();
+    assert!(line.starts_with("provision: cloud-init failed: "), "{line}");
+    let (vm, err) = up_json(&place, &[]);
+    assert_eq!(vm["start"], "restored", "{err}");
     succeed(&mut place.provision(&["down", "--destroy"]));
     place.assert_clean();
 }

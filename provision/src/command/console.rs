@@ -22,9 +22,11 @@ use crate::wait::readable;
 /// There is no such VM, or its log cannot be read.
 pub(super) fn run(args: &ConsoleArgs) -> Result<ExitCode, Error> {
     let directory = find::existing(args.name.name.as_ref())?;
-    let path = directory.serial_log();
+    // Of a VM that does not run, what it last said.
+    let path = [directory.serial_log(), directory.last_serial_log()];
+    let path = path.iter().find(|path| path.exists()).unwrap_or(&path[0]);
     let failed = |source| Error::io(format!("console {}", path.display()), source);
-    let log = match File::open(&path) {
+    let log = match File::open(path) {
         Ok(log) => log,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             return Err(Error::NoVm { name: directory.name().clone() });
@@ -34,7 +36,7 @@ pub(super) fn run(args: &ConsoleArgs) -> Result<ExitCode, Error> {
     let stdout = io::stdout();
     let mut console = Console { log, tame: stdout.is_terminal(), out: stdout.lock() };
     let shown = match args.follow {
-        true => follow(&mut console, &path, qemu(&directory)?),
+        true => follow(&mut console, path, qemu(&directory)?),
         false => console.show_new(),
     };
     match shown {

@@ -75,7 +75,11 @@ fn only_running(root: &Path) -> Result<(VmDirectory, Box<VmRecord>), Error> {
         }
     }
     match running.len() {
-        0 => Err(Error::NoVmRuns),
+        0 => match all(root).as_slice() {
+            // The one that is meant, and why it is not to be had.
+            [only] => running_named(only.clone()),
+            _ => Err(Error::NoVmRuns),
+        },
         1 => Ok(running.swap_remove(0)),
         _ => Err(several(running.iter().map(|(directory, _)| directory), true)),
     }
@@ -156,6 +160,7 @@ mod tests {
         );
         vm(root.path(), "old", false);
         assert_eq!(existing(), "old");
+        assert_eq!(running(), "VM old does not run: start it with 'provision up'");
         vm(root.path(), "older", false);
         assert_eq!(existing(), "several VMs are there (old, older): say which with --name");
         vm(root.path(), "b", true);

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::boot::debian::Wish;
 use crate::claim::Claim;
-use crate::cli::UserDataMode;
 use crate::config::{DebianConfig, UpConfig};
 use crate::disk;
 use crate::guest_binary;
-use crate::image::{self, BaseImage, ImageChoice, Origin};
+use crate::image::{self, ImageChoice, Origin};
 use crate::interrupt::Interrupts;
 use crate::keep::utc_now;
 use crate::keys::KeyPair;
@@ -22,7 +21,7 @@ use crate::report::Progress;
 use crate::seed::{Seed, SeedWish, UserData};
 use crate::size::Bytes;
 use crate::start::Guest;
-use crate::state::{DISK_SCHEMA, DiskRecord, VmDirectory};
+use crate::state::{DISK_SCHEMA, DiskRecord};
 
 /// The files of a Debian guest.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub struct DebianParts {
     pub host_key: String,
     /// The kernel's command line, for an image without a boot loader.
     pub append: String,
+    /// A cloud-config given now: kept for later starts once the guest is ready with it.
+    pub new_user_data: Option<UserData>,
     /// guest-reader.
     pub guest_reader: Vec<u8>,
     /// The host's port for SSH.
@@ -79,18 +80,22 @@ pub fn prepare(
     let guest_reader = guest_binary::load(config.guest_reader.as_deref())?.image;
     let shm_inode = super::region(config, claim)?;
     let given = given_user_data(debian)?;
-    if debian.fresh && claim.directory().remove_machine()? {
-        progress.note(&format!("removed the disk that VM {} had", config.name));
+    if debian.fresh && claim.put_machine_aside()? {
+        progress.note(&format!("the disk that VM {} has is removed once the new one is ready", config.name));
     }
-    let mut disk = match claim.directory().read_disk()? {
+    let disk = match claim.directory().read_disk()? {
         Some(kept) => {
             image::confirm(&kept.base_image, &cache_root()?, interrupts, progress)?;
-            reuse(kept, config, debian)?
+            reuse(kept, config, debian, interrupts, progress)?
         }
         None => make(debian, claim, interrupts, progress)?,
     };
     let directory = claim.directory();
-    let user_data = keep_user_data(directory, &mut disk, given)?;
+    let user_data = match (&given, disk.user_data_mode) {
+        (Some(given), _) => Some(given.clone()),
+        (None, Some(mode)) => Some(UserData::read(&directory.user_data(), mode)?),
+        (None, None) => None,
+    };
     let login_key = KeyPair::load_or_create(&directory.identity(), &format!("ivshmem-{}", config.name))?;
     let host_key = KeyPair::load_or_create(&directory.host_key(), &format!("root@{}", config.name))?;
     let known = directory.known_hosts();
@@ -107,9 +112,9 @@ pub fn prepare(
         None => return Err(Error::KernelArgsUnused { image: disk.base_image.to_string() }),
     }
     let append = debian_command_line(root.unwrap_or_default(), &debian.kernel_args);
-    directory.write_disk(&disk)?;
     Ok(DebianParts {
         disk,
+        new_user_data: given,
         seed,
         host_key: host_key.public_line().to_owned(),
         append,
@@ -133,20 +138,39 @@ fn make(
     claim.create_machine()?;
     let qemu_img = Path::new(disk::QEMU_IMG);
     disk::create_overlay(qemu_img, &base_image, &claim.directory().disk(), Bytes(bytes), interrupts)?;
-    Ok(DiskRecord {
+    let disk = DiskRecord {
         schema: DISK_SCHEMA.to_owned(),
         base_image,
         bytes,
         created_utc: utc_now(),
         user_data_mode: None,
         snapshot: None,
-    })
+    };
+    // From now on the image is not to be removed from the cache.
+    claim.directory().write_disk(&disk)?;
+    Ok(disk)
 }
 
 /// The disk that is there, if it is the one that is wanted.
-fn reuse(kept: DiskRecord, config: &UpConfig, debian: &DebianConfig) -> Result<DiskRecord, Error> {
+fn reuse(
+    kept: DiskRecord,
+    config: &UpConfig,
+    debian: &DebianConfig,
+    interrupts: &Interrupts,
+    progress: Progress,
+) -> Result<DiskRecord, Error> {
     let name = &config.name;
-    if !is_wanted(&kept.base_image, &debian.image.choice) {
+    let image = &kept.base_image;
+    let is_wanted = match &debian.image.choice {
+        ImageChoice::Auto => true,
+        ImageChoice::Mirror => image.origin == Origin::Mirror,
+        ImageChoice::Official => image.origin == Origin::Official,
+        // A file that is no image is told as such.
+        ImageChoice::File(_) => {
+            image::obtain(&debian.image, &cache_root()?, interrupts, progress)?.sha256 == image.sha256
+        }
+    };
+    if !is_wanted {
         return Err(Error::OtherImage { name: name.clone(), image: kept.base_image.to_string() });
     }
     if let Some(wanted) = debian.disk_bytes.filter(|bytes| *bytes != kept.bytes) {
@@ -159,38 +183,9 @@ fn reuse(kept: DiskRecord, config: &UpConfig, debian: &DebianConfig) -> Result<D
     Ok(kept)
 }
 
-fn is_wanted(image: &BaseImage, choice: &ImageChoice) -> bool {
-    match choice {
-        ImageChoice::Auto => true,
-        ImageChoice::Mirror => image.origin == Origin::Mirror,
-        ImageChoice::Official => image.origin == Origin::Official,
-        ImageChoice::File(file) => {
-            image.origin == Origin::File && file.canonicalize().ok() == image.path.canonicalize().ok()
-        }
-    }
-}
-
-fn given_user_data(debian: &DebianConfig) -> Result<Option<(UserData, UserDataMode)>, Error> {
+fn given_user_data(debian: &DebianConfig) -> Result<Option<UserData>, Error> {
     let Some((path, mode)) = &debian.user_data else { return Ok(None) };
-    Ok(Some((UserData::read(path, *mode)?, *mode)))
-}
-
-/// A cloud-config given now is kept for later starts; without one, that of an earlier start holds.
-fn keep_user_data(
-    directory: &VmDirectory,
-    disk: &mut DiskRecord,
-    given: Option<(UserData, UserDataMode)>,
-) -> Result<Option<UserData>, Error> {
-    let path = directory.user_data();
-    match (given, disk.user_data_mode) {
-        (Some((data, mode)), _) => {
-            fs::write(&path, &data.text).map_err(writing(&path))?;
-            disk.user_data_mode = Some(mode);
-            Ok(Some(data))
-        }
-        (None, Some(mode)) => Ok(Some(UserData::read(&path, mode)?)),
-        (None, None) => Ok(None),
-    }
+    Ok(Some(UserData::read(path, *mode)?))
 }
 
 fn seed(

@@ -70,6 +70,16 @@ impl VmDirectory {
         self.path.join("machine")
     }
 
+    /// Where that lies while `up --fresh` makes a new one: it comes back if that fails.
+    pub fn machine_aside(&self) -> PathBuf {
+        self.path.join("machine.aside")
+    }
+
+    /// What the guest last wrote to its first serial port, once it does not run any more.
+    pub fn last_serial_log(&self) -> PathBuf {
+        self.machine().join("serial.log")
+    }
+
     /// The disk.
     pub fn disk(&self) -> PathBuf {
         self.machine().join("disk.qcow2")
@@ -118,12 +128,35 @@ impl VmDirectory {
     /// # Errors
     /// The operating system refuses.
     pub fn remove_machine(&self) -> Result<bool, StateError> {
-        let path = self.machine();
-        match std::fs::remove_dir_all(&path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(StateError::io("remove", &path)(e)),
+        remove_directory(&self.machine())
+    }
+
+    /// Puts what outlives `down` aside; true when there was something.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn put_machine_aside(&self) -> Result<bool, StateError> {
+        rename_directory(&self.machine(), &self.machine_aside())
+    }
+
+    /// Takes back what was put aside, in place of what was made instead.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn take_machine_back(&self) -> Result<(), StateError> {
+        if self.machine_aside().exists() {
+            remove_directory(&self.machine())?;
+            rename_directory(&self.machine_aside(), &self.machine())?;
         }
+        Ok(())
+    }
+
+    /// Removes what was put aside.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn remove_machine_aside(&self) -> Result<bool, StateError> {
+        remove_directory(&self.machine_aside())
     }
 
     /// The record of the disk that is kept.
@@ -211,12 +244,16 @@ impl VmDirectory {
         }
     }
 
-    /// Removes everything in the directory but what outlives `down`, and the lock, which whoever calls this holds.
+    /// Removes everything in the directory but what outlives `down`, and the lock, which whoever calls this holds. The
+    /// serial log goes to what outlives, if there is any: someone may want to know what the guest's last words were.
     ///
     /// # Errors
     /// The operating system refuses.
     pub fn clear(&self) -> Result<(), StateError> {
-        let kept = [self.lock_file(), self.machine()];
+        if self.machine().is_dir() {
+            let _ = std::fs::rename(self.serial_log(), self.last_serial_log());
+        }
+        let kept = [self.lock_file(), self.machine(), self.machine_aside()];
         let entries = std::fs::read_dir(&self.path).map_err(StateError::io("read", &self.path))?;
         for path in
             entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| !kept.contains(path))
@@ -224,6 +261,22 @@ impl VmDirectory {
             std::fs::remove_file(&path).map_err(StateError::io("remove", &path))?;
         }
         Ok(())
+    }
+}
+
+fn remove_directory(path: &Path) -> Result<bool, StateError> {
+    match std::fs::remove_dir_all(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StateError::io("remove", path)(e)),
+    }
+}
+
+fn rename_directory(from: &Path, to: &Path) -> Result<bool, StateError> {
+    match std::fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StateError::io("rename", from)(e)),
     }
 }
 
@@ -244,7 +297,14 @@ mod tests {
         directory.create_machine().unwrap();
         std::fs::write(directory.disk(), "x").unwrap();
         directory.clear().unwrap();
-        assert!(directory.disk().exists());
+        assert!(directory.disk().exists() && directory.last_serial_log().exists());
+        assert!(directory.put_machine_aside().unwrap() && !directory.disk().exists());
+        directory.create_machine().unwrap();
+        directory.clear().unwrap();
+        directory.take_machine_back().unwrap();
+        assert!(directory.disk().exists() && !directory.machine_aside().exists());
+        directory.take_machine_back().unwrap();
+        assert!(directory.disk().exists(), "nothing was aside");
         assert!(directory.remove_machine().unwrap() && !directory.remove_machine().unwrap());
         assert!(directory.lock_file().exists() && !directory.serial_log().exists());
     }

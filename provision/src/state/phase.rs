@@ -47,7 +47,7 @@ impl fmt::Display for Phase {
             Self::CloudInit => "cloud-init finished",
             Self::SshHandshake => "SSH handshake, host key verified",
             Self::SshLogin => "logged in",
-            Self::Deployed => "guest-reader deployed",
+            Self::Deployed => "guest-reader in place",
             Self::Ready => "ready",
         })
     }
