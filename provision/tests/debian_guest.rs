@@ -222,7 +222,7 @@ fn a_snapshot_that_does_not_fit_or_does_not_load_is_booted_past() {
     // Another disk size or image is not what this VM has.
     let line = fail(&mut up(&place, &["--disk", "30G"]), 1);
     assert!(line.contains("VM debian's disk has 20 GiB, not 30 GiB"), "{line}");
-    let line = fail(&mut up(&place, &["--image", "/etc/passwd"]), 1);
+    let line = fail(place.provision(&["up", "--image", "/etc/passwd", "--shm"]).arg(place.region()), 1);
     assert!(line.contains("/etc/passwd") && !line.contains("--fresh"), "{line}");
     let line = fail(&mut up(&place, &["--fresh", "--disk", "1G"]), 1);
     assert!(line.contains("--disk 1 GiB: the image holds a disk of 20 GiB"), "{line}");
