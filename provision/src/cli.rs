@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::accel::Asked;
+use crate::guest_load::GuestLoad;
+use crate::hugepages::HugePage;
 use crate::image::{self, ImageChoice};
 use crate::kernel;
 use crate::name::VmName;
@@ -33,6 +35,8 @@ Examples:
   provision up --image mirror --no-dev-tools              a lean image, built from the package mirror
   provision up --user-data my.yaml                        with your own cloud-config merged in
   provision up --name b --shm /dev/shm/b --ssh-port auto  a second VM beside it
+  provision up --hugepages                                the region in huge pages of 2 MiB
+  provision up --hugepages 1G --shm-size 1G               or of 1 GiB
   provision up --guest micro                              a kernel and guest-reader, ready in seconds
   provision up --guest micro --guest-args '--spin pause'  options for guest-reader
   provision up --accel tcg --json > vm.json               never KVM; the VM's record";
@@ -53,7 +57,8 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   provision run --out results/mine
   provision run --out results/4k -- --frames 4k --messages 0
-  provision run --guest-args '--spin pause' -- --messages 10000";
+  provision run --guest-args '--spin pause' -- --messages 10000
+  provision run --guest-load cpu=2,memory=1 --out results/loaded";
 
 /// Start, inspect and stop the VM whose shared memory is measured.
 #[derive(Debug, Parser)]
@@ -144,12 +149,16 @@ pub struct UpArgs {
     /// Guest memory, without the region [default: 2G, micro 512M].
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// The file that both sides map; created if absent, and then removed by down.
-    #[arg(long, value_name = "PATH", default_value = "/dev/shm/ivshmem")]
-    pub shm: PathBuf,
+    /// The file that both sides map; created if absent, and then removed by down [default: /dev/shm/ivshmem; with
+    /// --hugepages ivshmem-NAME in /dev/hugepages, or wherever such pages are mounted].
+    #[arg(long, value_name = "PATH")]
+    pub shm: Option<PathBuf>,
     /// Its size, a power of two.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub shm_size: Bytes,
+    /// Put the region into huge pages, of 2 MiB unless said otherwise; they have to be reserved.
+    #[arg(long, value_enum, value_name = "2M|1G", num_args = 0..=1, default_missing_value = "2M")]
+    pub hugepages: Option<HugePage>,
     /// Host CPUs for the vCPUs: auto leaves the first to the host's tool; or none; or a list such as 1,3-5.
     #[arg(long, value_name = "auto|none|LIST", default_value = "auto")]
     pub cpu_pin: CpuPin,
@@ -332,6 +341,9 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub guest_args: String,
+    /// Load the Debian guest meanwhile: numbers of stress-ng's workers that compute, stream through memory, write.
+    #[arg(long, value_name = "cpu=N,memory=N,io=N")]
+    pub guest_load: Option<GuestLoad>,
     /// host-writer [default: beside this program].
     #[arg(long, value_name = "FILE")]
     pub host_writer: Option<PathBuf>,

@@ -8,12 +8,15 @@ use ivshmem_proto::region_file;
 use crate::Error;
 use crate::accel::Asked;
 use crate::cli::{Guest, UpArgs, UserDataMode};
+use crate::hugepages::{self, HugePage, HugePageError, Place};
 use crate::image::{self, ImageChoice};
 use crate::name::VmName;
+use crate::paths::state_root;
 use crate::pin::CpuPin;
 use crate::port::{self, SshPort};
 use crate::qemu::args::kernel_command_line;
 use crate::size::Bytes;
+use crate::state::VmDirectory;
 
 /// Least memory the cloud kernel boots in with room for the guest's private copy of a 4K frame.
 const MEMORY_BYTES_MIN: u64 = 128 << 20;
@@ -42,9 +45,9 @@ pub struct UpConfig {
     pub vcpus: u32,
     /// Guest memory.
     pub memory_bytes: u64,
-    /// The region's file, absolute.
-    pub shm_path: PathBuf,
-    /// Its size: a power of two within the layout's limits.
+    /// The region's file, absolute, and its pages.
+    pub region: Place,
+    /// Its size: a power of two within the layout's limits, and at least one page.
     pub shm_bytes: u64,
     /// Where the vCPUs go.
     pub cpu_pin: CpuPin,
@@ -130,7 +133,10 @@ impl TryFrom<UpArgs> for UpConfig {
         let absolute = |flag, path: &PathBuf, advice: &str| {
             std::path::absolute(path).map_err(|e| bad(flag, &path.display(), &format!("{e}; {advice}")))
         };
-        let shm_path = absolute("--shm", &args.shm, "name a file under /dev/shm")?;
+        let name =
+            args.name.map_or_else(|| args.guest.as_str().parse(), Ok).map_err(|e| bad("--name", &"", &e))?;
+        let shm = args.shm.map(|path| absolute("--shm", &path, "name a file under /dev/shm")).transpose()?;
+        let region = region(args.hugepages, shm, args.shm_size, &name)?;
         let guest = match args.guest {
             Guest::Micro => GuestConfig::Micro {
                 kernel: args.micro.kernel,
@@ -167,14 +173,11 @@ impl TryFrom<UpArgs> for UpConfig {
             }
         };
         Ok(Self {
-            name: args
-                .name
-                .map_or_else(|| args.guest.as_str().parse(), Ok)
-                .map_err(|e| bad("--name", &"", &e))?,
+            name,
             asked: args.accel,
             vcpus: args.vcpus,
             memory_bytes: memory.0,
-            shm_path,
+            region,
             shm_bytes: args.shm_size.0,
             cpu_pin: args.cpu_pin,
             guest_reader: args.guest_reader,
@@ -183,6 +186,26 @@ impl TryFrom<UpArgs> for UpConfig {
             kvm_device: args.kvm_device,
             guest,
         })
+    }
+}
+
+/// Where the region lies. A hugetlbfs of our own is mounted in the VM's directory, by root alone.
+fn region(
+    wanted: Option<HugePage>,
+    shm: Option<PathBuf>,
+    bytes: Bytes,
+    name: &VmName,
+) -> Result<Place, Error> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mount_point = match wanted {
+        Some(_) if is_root => Some(VmDirectory::new(&state_root()?, name).hugepages()),
+        _ => None,
+    };
+    let mounts = if wanted.is_some() { hugepages::mounts() } else { Vec::new() };
+    let place = hugepages::place(wanted, shm, name, &mounts, mount_point)?;
+    match place.page {
+        Some(page) if bytes.0 < page.bytes() => Err(HugePageError::Size { region: bytes, page }.into()),
+        _ => Ok(place),
     }
 }
 
@@ -272,17 +295,19 @@ mod tests {
     #[test]
     fn paths_become_absolute() {
         let config = config(&["--guest", "micro", "--shm", "here"]).unwrap();
-        assert_eq!(config.shm_path, std::env::current_dir().unwrap().join("here"));
+        assert_eq!(config.region.path, std::env::current_dir().unwrap().join("here"));
     }
 
     #[test]
     fn refusals_say_what_to_write() {
         let micro = ["--guest", "micro"];
         let long = "x".repeat(2000);
-        let cases: [&[&str]; 6] = [
+        let cases: [&[&str]; 8] = [
             &["--fresh"],
             &["--memory", "64M"],
             &["--shm-size", "60M"],
+            &["--hugepages", "--shm", "/dev/shm/ivshmem"],
+            &["--hugepages", "1G", "--shm", "/dev/shm/ivshmem"],
             &["--guest-args", "--spin\tpause"],
             &["--guest-args", "--log \"a b\""],
             &["--guest-args", &long],

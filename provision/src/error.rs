@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::accel::KvmUnusable;
 use crate::deploy::DeployError;
 use crate::guest_binary::GuestBinaryError;
+use crate::hugepages::HugePageError;
 use crate::image::ImageError;
 use crate::interrupt::Interrupted;
 use crate::kernel::KernelError;
@@ -85,6 +86,9 @@ pub enum Error {
     /// The region's file is unusable.
     #[error(transparent)]
     Region(#[from] ivshmem_proto::region_file::RegionFileError),
+    /// The region cannot lie in huge pages.
+    #[error(transparent)]
+    HugePages(#[from] HugePageError),
     /// The state is unusable.
     #[error(transparent)]
     State(#[from] StateError),
@@ -285,6 +289,24 @@ pub enum Error {
         /// The guest's words.
         said: String,
     },
+    /// The load did not start, or did not stop, in the guest.
+    #[error("the load in VM {name} fails: {said}")]
+    GuestLoad {
+        /// The VM's name.
+        name: VmName,
+        /// The guest's words.
+        said: String,
+    },
+    /// The load was gone when it was to be stopped.
+    #[error(
+        "the load in VM {name} ended before the measurement did, whose results are not those of a loaded guest: {said}"
+    )]
+    GuestLoadEnded {
+        /// The VM's name.
+        name: VmName,
+        /// The load's last words.
+        said: String,
+    },
     /// There is no host-writer.
     #[error("no host-writer at {}: build it with 'cargo build --release -p host-writer', or name it with --host-writer FILE", .path.display())]
     NoHostWriter {
@@ -391,7 +413,9 @@ mod tests {
             Error::KernelArgsUnused { image: "Debian 12 generic".into() },
             Error::NoSsh { name: name.clone() },
             Error::Ssh { name: name.clone(), source: SshError::Refused { port: 2222 } },
-            Error::GuestReader { name, said: "no device 1af4:1110".into() },
+            Error::GuestReader { name: name.clone(), said: "no device 1af4:1110".into() },
+            Error::GuestLoad { name: name.clone(), said: "stress-ng is not in the guest".into() },
+            Error::GuestLoadEnded { name, said: "out of memory".into() },
             Error::NoHostWriter { path: "/usr/bin/host-writer".into() },
         ]
         .map(|error| error.to_string());

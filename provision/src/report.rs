@@ -63,10 +63,11 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
     let pinned =
         if pinned.is_empty() { "not pinned".to_owned() } else { format!("on CPU {}", pinned.join(",")) };
     let made = if vm.shm_created { "created, removed by down" } else { "was there, stays" };
+    let pages = vm.hugepages.map_or_else(String::new, |page| format!(" in huge pages of {page}"));
     let guest = vm.ready.strip_prefix("READY").unwrap_or(&vm.ready).trim();
     let mut facts = vec![
         ("accelerator", accelerator_line(&vm.accelerator)),
-        ("region", format!("{}, {} ({made})", vm.shm_path.display(), Bytes(vm.shm_bytes))),
+        ("region", format!("{}, {}{pages} ({made})", vm.shm_path.display(), Bytes(vm.shm_bytes))),
         (
             "machine",
             format!(
@@ -137,6 +138,7 @@ pub(crate) mod tests {
             memory_bytes: 512 << 20,
             shm_path: "/dev/shm/ivshmem".into(),
             shm_bytes: 64 << 20,
+            hugepages: None,
             shm_created: true,
             shm_inode: 7,
             kernel: KernelRecord {
@@ -168,6 +170,13 @@ pub(crate) mod tests {
         assert!(summary(&vm).ends_with(
             "Measure with 'host-writer --shm /dev/shm/b', stop with 'provision down --name b'.\n"
         ));
+    }
+
+    #[test]
+    fn huge_pages_are_told_beside_the_region() {
+        let vm = VmRecord { hugepages: Some(crate::hugepages::HugePage::Size2M), ..example() };
+        let region = facts(&vm).into_iter().find(|(label, _)| *label == "region").unwrap().1;
+        assert_eq!(region, "/dev/shm/ivshmem, 64 MiB in huge pages of 2 MiB (created, removed by down)");
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn measure(place: &Place, out: &Path) {
     command.arg(out).args(["--host-writer"]).arg(program("host-writer"));
     succeed(command.args(["--", "--messages", "2000", "--frames", "1080p", "--iterations", "2", "--quiet"]));
     let latency = fs::read_to_string(out.join("latency_results.csv")).unwrap();
-    assert_eq!(latency.lines().filter(|line| line.ends_with(",ok")).count(), 2000);
+    assert_eq!(latency.lines().filter(|line| line.contains(",ok")).count(), 2000);
     let bandwidth = fs::read_to_string(out.join("bandwidth_results.csv")).unwrap();
     let column = |row: &str, name: &str| {
         let at = bandwidth.lines().next().unwrap().split(',').position(|header| header == name).unwrap();
@@ -57,8 +57,22 @@ fn measure(place: &Place, out: &Path) {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| column(row, "status") == "ok"), "{bandwidth}");
     assert!(fs::read_to_string(out.join("guest-reader.log")).unwrap().contains("0000:00:"));
+    assert!(!out.join("guest-load.log").exists());
     let run: Value = serde_json::from_str(&fs::read_to_string(out.join("run.json")).unwrap()).unwrap();
     assert_eq!(run["vm"]["guest"], "debian");
+}
+
+/// The same beside workers of every kind, which are there and are gone again.
+fn measure_loaded(place: &Place, out: &Path) {
+    let mut command = place.provision(&["run", "--guest-load", "cpu=1,memory=1,io=1", "--out"]);
+    command.arg(out).args(["--host-writer"]).arg(program("host-writer"));
+    succeed(command.args(["--", "--messages", "2000", "--frames", "none", "--quiet"]));
+    let latency = fs::read_to_string(out.join("latency_results.csv")).unwrap();
+    assert_eq!(latency.lines().filter(|line| line.contains(",ok")).count(), 2000);
+    let log = fs::read_to_string(out.join("guest-load.log")).unwrap();
+    assert!(log.contains("dispatching hogs: 1 cpu, 1 stream, 1 hdd"), "{log}");
+    assert!(log.contains("successful run completed"), "{log}");
+    assert_eq!(guest(place, "pgrep -c stress-ng; ls /run /var/tmp | grep -c guest-load; true"), "0\n0");
 }
 
 /// A program built beside provision.
@@ -144,6 +158,7 @@ fn a_vm_is_booted_measured_stopped_restored_and_destroyed() {
     assert_eq!(guest(&place, "cat 'a file'"), "content");
 
     measure(&place, &results.path().join("first"));
+    measure_loaded(&place, &results.path().join("loaded"));
 
     let (out, _) = succeed(&mut place.provision(&["list"]));
     assert!(out.lines().nth(1).unwrap().starts_with("debian"), "{out}");

@@ -176,6 +176,31 @@ fn what_a_start_killed_without_mercy_left_is_removed_by_down() {
     place.assert_clean();
 }
 
+/// What is after `--` on the kernel's command line becomes guest-reader's arguments as it was typed.
+#[test]
+fn guest_arguments_with_equals_signs_arrive_whole() {
+    let place = Place::new();
+    let error =
+        fail(&mut place.up(&["--accel", "tcg", "--guest-args", "--spin pause --device sleep=10us"]), 1);
+    assert!(
+        error.starts_with("provision: the guest is not ready: ") && error.contains("sleep=10us"),
+        "{error}"
+    );
+    place.assert_clean();
+    let (out, _) = succeed(&mut place.up(&[
+        "--accel",
+        "tcg",
+        "--json",
+        "--guest-args",
+        "--spin pause  --inject drop-ack=4000000000",
+    ]));
+    assert!(json(&out)["ready"].as_str().unwrap().starts_with("READY "), "{out}");
+    let (out, _) = succeed(&mut place.provision(&["console"]));
+    assert!(out.contains("--spin pause  --inject drop-ack=4000000000"), "{out}");
+    succeed(&mut place.provision(&["down"]));
+    place.assert_clean();
+}
+
 #[test]
 fn the_guests_own_reason_is_passed_on() {
     let place = Place::new();

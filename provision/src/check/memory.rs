@@ -8,6 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use super::container;
 use super::finding::Finding;
 use super::host::{Host, about};
+use crate::hugepages::{self, HugePage, Mount, Pool};
 
 const AREA: &str = "memory";
 /// The region of the main job (`--shm-size`'s default).
@@ -24,9 +25,9 @@ pub struct Facts {
     /// `/dev/shm`.
     pub shm: Option<Shm>,
     /// Where huge pages are mounted.
-    pub hugetlbfs: Vec<String>,
-    /// Huge pages reserved, per size such as `2048kB`.
-    pub reserved: Vec<(String, u64)>,
+    pub hugetlbfs: Vec<Mount>,
+    /// The huge pages of each size that the machine has.
+    pub huge: Vec<(HugePage, Pool)>,
     /// The policy of transparent huge pages in shared memory.
     pub transparent: Option<String>,
     /// Bytes that programs can have without swapping.
@@ -52,16 +53,12 @@ pub struct Shm {
 
 /// Looks.
 pub fn probe(host: &Host<'_>) -> Facts {
-    const HUGE: &str = "sys/kernel/mm/hugepages";
-    let sizes = host.list(HUGE).into_iter().filter_map(|name| {
-        let count = host.number(&format!("{HUGE}/{name}/nr_hugepages"))?;
-        Some((name.strip_prefix("hugepages-")?.to_owned(), count))
-    });
+    let huge = HugePage::ALL.into_iter().filter_map(|page| Some((page, Pool::read(&host.root, page)?)));
     let policy = host.read("sys/kernel/mm/transparent_hugepage/shmem_enabled").unwrap_or_default();
     Facts {
         shm: shm(host),
-        hugetlbfs: mounts_of("hugetlbfs", &host.read("proc/mounts").unwrap_or_default()),
-        reserved: sizes.collect(),
+        hugetlbfs: hugepages::read(&host.read("proc/self/mounts").unwrap_or_default()),
+        huge: huge.collect(),
         transparent: chosen(&policy).map(str::to_owned),
         available_bytes: available(&host.read("proc/meminfo").unwrap_or_default()),
         container_bytes: container::limit_bytes(host),
@@ -85,12 +82,6 @@ fn lock_limit(status: &str) -> Option<u64> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let capabilities = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     if capabilities >> CAP_IPC_LOCK & 1 == 1 { None } else { getrlimit(Resource::Memlock).current }
-}
-
-/// The mount points of a kind of file system in `/proc/mounts` (fstab(5)).
-fn mounts_of(kind: &str, mounts: &str) -> Vec<String> {
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields.filter(|f| f.get(2) == Some(&kind)).filter_map(|f| f.get(1).map(|&s| s.to_owned())).collect()
 }
 
 /// The chosen word of `always within_size [never]`.
@@ -145,25 +136,34 @@ fn region(shm: Option<&Shm>) -> Finding {
     Finding::ok(AREA, NAME, format!("tmpfs, {sizes}; the region takes {wanted}"))
 }
 
+/// Nothing needs them but `up --hugepages`: advice only.
 fn huge_pages(facts: &Facts) -> Finding {
-    let reserved: Vec<String> =
-        facts.reserved.iter().filter(|(_, n)| *n > 0).map(|(size, n)| format!("{n} of {size}")).collect();
-    let reserved = if reserved.is_empty() {
-        "none reserved".to_owned()
-    } else {
-        format!("reserved {}", reserved.join(", "))
-    };
-    let mounted = if facts.hugetlbfs.is_empty() {
+    const NAME: &str = "huge pages";
+    let pools = facts.huge.iter().map(|(page, pool)| match pool.total {
+        0 => format!("none of {page} reserved"),
+        total => format!("{} of {total} of {page} free", pool.free),
+    });
+    let pools: Vec<String> = pools.collect();
+    let pools = if pools.is_empty() { "this machine has none".to_owned() } else { pools.join(", ") };
+    let mounts: Vec<String> =
+        facts.hugetlbfs.iter().map(|mount| mount.directory.display().to_string()).collect();
+    let mounted = if mounts.is_empty() {
         "hugetlbfs not mounted".to_owned()
     } else {
-        format!("hugetlbfs at {}", facts.hugetlbfs.join(", "))
+        format!("hugetlbfs at {}", mounts.join(", "))
     };
     let transparent = facts.transparent.as_deref().unwrap_or("not told");
-    Finding::ok(
-        AREA,
-        "huge pages",
-        format!("{reserved}, {mounted}; transparent ones in shared memory: {transparent}"),
-    )
+    let seen = format!("{pools}, {mounted}; transparent ones in shared memory: {transparent}");
+    let found = Finding::ok(AREA, NAME, seen);
+    let needed = |page: HugePage| REGION_BYTES.div_ceil(page.bytes());
+    let has_room = |(page, pool): &(HugePage, Pool)| pool.free >= needed(*page);
+    match facts.huge.first() {
+        Some((page, pool)) if !facts.huge.iter().any(has_room) => {
+            let command = pool.remedy(*page, needed(*page));
+            found.advising(format!("'{command}' makes room for 'provision up --hugepages'"))
+        }
+        _ => found,
+    }
 }
 
 fn free(available_bytes: Option<u64>, container_bytes: Option<u64>) -> Finding {
@@ -234,8 +234,11 @@ pub(super) mod tests {
     pub(crate) fn roomy() -> Facts {
         Facts {
             shm: Some(Shm { tmpfs: true, writable: true, size_bytes: 16 << 30, free_bytes: 15 << 30 }),
-            reserved: vec![("2048kB".to_owned(), 0), ("1048576kB".to_owned(), 2)],
-            hugetlbfs: vec!["/dev/hugepages".to_owned()],
+            huge: vec![
+                (HugePage::Size2M, Pool { free: 0, on_demand: 0, total: 0, is_default: true }),
+                (HugePage::Size1G, Pool { free: 1, on_demand: 0, total: 2, is_default: false }),
+            ],
+            hugetlbfs: vec![Mount { directory: "/dev/hugepages".into(), page: Some(HugePage::Size2M) }],
             transparent: Some("never".to_owned()),
             available_bytes: Some(20 << 30),
             container_bytes: None,
@@ -278,11 +281,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn huge_pages_are_counted_and_how_to_reserve_them_is_advice() {
+        let found = huge_pages(&roomy());
+        let seen = "none of 2 MiB reserved, 1 of 2 of 1 GiB free, hugetlbfs at /dev/hugepages; transparent ones \
+                    in shared memory: never";
+        assert_eq!((found.seen.as_str(), found.remedy), (seen, None));
+        let pool = Pool { free: 31, on_demand: 0, total: 40, is_default: true };
+        let few = Facts { huge: vec![(HugePage::Size2M, pool)], ..roomy() };
+        let remedy =
+            "'echo 41 | sudo tee /proc/sys/vm/nr_hugepages' makes room for 'provision up --hugepages'";
+        let found = huge_pages(&few);
+        assert_eq!((found.state, found.remedy.as_deref()), (State::Ok, Some(remedy)));
+        let none = huge_pages(&Facts { huge: Vec::new(), hugetlbfs: Vec::new(), ..roomy() });
+        assert!(none.seen.starts_with("this machine has none, hugetlbfs not mounted; "), "{}", none.seen);
+    }
+
+    #[test]
     fn the_kernels_words_are_read() {
         assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   123 kB\n"), Some(123 << 10));
         assert_eq!((available(""), available("MemAvailable: x kB")), (None, None));
         assert_eq!((chosen("always [never] deny"), chosen("")), (Some("never"), None));
-        assert_eq!(mounts_of("hugetlbfs", "h /dev/huge hugetlbfs rw 0 0\nbroken\n"), ["/dev/huge"]);
         assert_eq!(lock_limit("CapEff:\t000001ffffffffff\n"), None);
     }
 }

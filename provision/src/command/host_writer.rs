@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Error;
+use crate::guest_load::ENVIRONMENT;
 use crate::interrupt::{Interrupted, Interrupts, unblocked};
 use crate::process::ProcessId;
 use crate::wait::readable;
@@ -31,6 +32,7 @@ pub(super) fn find(chosen: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// It is a process group of its own: a Ctrl-C on the terminal would otherwise reach it twice, from the kernel and
 /// from us, and a `kill` of us not at all. Whatever stops us is passed on, and it then has the rows it has written.
+/// It is told of the guest's load, which it cannot see, and of no other that happens to be in our environment.
 ///
 /// # Errors
 /// It does not start.
@@ -39,11 +41,16 @@ pub(super) fn measure(
     shm_path: &Path,
     out: &Path,
     options: &[String],
+    guest_load: Option<&str>,
     interrupts: &Interrupts,
 ) -> Result<u8, Error> {
     let failed = |e| Error::io(format!("run {}", program.display()), e);
     let mut command = Command::new(program);
     command.arg("--shm").arg(shm_path).arg("--out").arg(out).args(options);
+    match guest_load {
+        Some(load) => command.env(ENVIRONMENT, load),
+        None => command.env_remove(ENVIRONMENT),
+    };
     command.stdin(Stdio::null()).process_group(0);
     let mut child = unblocked(&mut command).spawn().map_err(failed)?;
     let ended = watch(&child, interrupts).map_err(failed);

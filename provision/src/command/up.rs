@@ -45,7 +45,7 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     let qemu = binary::find(&config.qemu)?;
     let allowed = pin::allowed_cpus().map_err(|e| Error::io("read the CPU affinity", e))?;
     let pins = pin::plan(&config.cpu_pin, config.vcpus, &allowed)?;
-    let (mut claim, swept) = Claim::take(directory_of(&config.name)?, &config.shm_path)?;
+    let (mut claim, swept) = Claim::take(directory_of(&config.name)?, &config.region.path)?;
     if swept {
         progress.note(&format!("removed what a dead VM {} had left", config.name));
     }
@@ -84,8 +84,9 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
         accelerator: AcceleratorRecord::from(&up.verdict),
         vcpus: config.vcpus,
         memory_bytes: config.memory_bytes,
-        shm_path: config.shm_path.clone(),
+        shm_path: config.region.path.clone(),
         shm_bytes: config.shm_bytes,
+        hugepages: config.region.page,
         shm_created: claim.created_region(),
         shm_inode: parts.shm_inode(),
         kernel: KernelRecord {

@@ -6,13 +6,14 @@ pub mod micro;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ivshmem_proto::region_file::{self, Ensured};
+use ivshmem_proto::region_file::{self, Ensured, RegionFileError};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::claim::Claim;
 use crate::config::{GuestConfig, UpConfig};
 use crate::hex::hex;
+use crate::hugepages::{HugePage, HugePageError, Place, Pool};
 use crate::interrupt::Interrupts;
 use crate::qemu::args::Boot;
 use crate::report::Progress;
@@ -96,13 +97,51 @@ pub fn sha256(path: &Path) -> Option<String> {
     Some(hex(&Sha256::digest(std::fs::read(path).ok()?)))
 }
 
-/// Makes sure of the region's file, and returns its inode.
+/// Makes sure of the region's file, all of it allocated, and returns its inode.
 fn region(config: &UpConfig, claim: &mut Claim) -> Result<u64, Error> {
-    let ensured = region_file::ensure(&config.shm_path, config.shm_bytes)?;
-    let inspect = |e| Error::io(format!("inspect {}", config.shm_path.display()), e);
-    let inode = std::fs::metadata(&config.shm_path).map_err(inspect)?.ino();
+    let Place { path, page, mount_at } = &config.region;
+    if let Some(page) = *page {
+        if !path.exists() {
+            check_pool(page, config.shm_bytes)?;
+        }
+        if let Some(directory) = mount_at {
+            let mounted = claim.directory().mount_hugepages(page);
+            mounted.map_err(|error| HugePageError::Mount { path: directory.clone(), page, error })?;
+        }
+    }
+    let ensured = region_file::ensure(path, config.shm_bytes).map_err(|e| match page {
+        Some(page) => no_pages(e, *page),
+        None => e.into(),
+    })?;
+    let inode =
+        std::fs::metadata(path).map_err(|e| Error::io(format!("inspect {}", path.display()), e))?.ino();
     if ensured == Ensured::Created {
         claim.region_created(inode)?;
     }
     Ok(inode)
+}
+
+/// A region that cannot fit takes nothing: allocating would empty the pool under others before it failed.
+fn check_pool(page: HugePage, bytes: u64) -> Result<(), HugePageError> {
+    let needed = bytes.div_ceil(page.bytes());
+    match Pool::read(Path::new("/"), page) {
+        None => Err(HugePageError::Unsupported { page }),
+        Some(pool) if pool.free + pool.on_demand < needed => {
+            Err(HugePageError::NotReserved { page, pool, needed })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What it means that a hugetlbfs has no room after all.
+fn no_pages(e: RegionFileError, page: HugePage) -> Error {
+    let RegionFileError::NoRoom { path, bytes, error } = e else { return e.into() };
+    let needed = bytes.div_ceil(page.bytes());
+    match Pool::read(Path::new("/"), page) {
+        Some(pool) if pool.free < needed => HugePageError::NotReserved { page, pool, needed }.into(),
+        pool => {
+            let free = pool.map_or(0, |pool| pool.free);
+            HugePageError::Limited { path, page, needed, free, error }.into()
+        }
+    }
 }

@@ -158,7 +158,7 @@ impl Start<'_> {
             accelerator,
             vcpus: self.config.vcpus,
             memory_bytes: self.config.memory_bytes,
-            shm_path: &self.config.shm_path,
+            shm_path: &self.config.region.path,
             shm_bytes: self.config.shm_bytes,
             serial_log: &directory.serial_log(),
             qmp_socket: &directory.qmp_socket(),

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{DiskRecord, StartingRecord, StateError, VmRecord, read_record, write_record};
+use crate::hugepages::{self, HugePage};
 use crate::name::VmName;
 
 /// Longest path that fits into `sockaddr_un.sun_path` with its terminating zero (unix(7)).
@@ -58,6 +59,11 @@ impl VmDirectory {
     /// QEMU's second monitor, for `down` and `status`.
     pub fn qmp_socket(&self) -> PathBuf {
         self.path.join("qmp.sock")
+    }
+
+    /// Where a hugetlbfs for the region is mounted, when there is none to be had.
+    pub fn hugepages(&self) -> PathBuf {
+        self.path.join("hugepages")
     }
 
     /// The guest's root file system.
@@ -244,6 +250,15 @@ impl VmDirectory {
         }
     }
 
+    /// Mounts a hugetlbfs with pages of that size there, until [`Self::clear`].
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn mount_hugepages(&self, page: HugePage) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(self.hugepages())?;
+        hugepages::mount_at(&self.hugepages(), page)
+    }
+
     /// Removes everything in the directory but what outlives `down`, and the lock, which whoever calls this holds. The
     /// serial log goes to what outlives, if there is any: someone may want to know what the guest's last words were.
     ///
@@ -252,6 +267,11 @@ impl VmDirectory {
     pub fn clear(&self) -> Result<(), StateError> {
         if self.machine().is_dir() {
             let _ = std::fs::rename(self.serial_log(), self.last_serial_log());
+        }
+        let hugepages = self.hugepages();
+        if hugepages.is_dir() {
+            hugepages::unmount(&hugepages).map_err(StateError::io("unmount", &hugepages))?;
+            std::fs::remove_dir(&hugepages).map_err(StateError::io("remove", &hugepages))?;
         }
         let kept = [self.lock_file(), self.machine(), self.machine_aside()];
         let entries = std::fs::read_dir(&self.path).map_err(StateError::io("read", &self.path))?;

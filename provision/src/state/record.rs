@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::accel::{Accelerator, Asked, Rung, Verdict};
+use crate::hugepages::HugePage;
 use crate::name::VmName;
 use crate::process::{ProcessId, host_boot_id};
 
@@ -39,6 +40,9 @@ pub struct VmRecord {
     pub shm_path: PathBuf,
     /// Its size.
     pub shm_bytes: u64,
+    /// The huge pages it lies in; none for ordinary ones.
+    #[serde(default)]
+    pub hugepages: Option<HugePage>,
     /// Whether `up` created it, so that `down` removes it.
     pub shm_created: bool,
     /// Its inode: `down` removes only the very file `up` created.

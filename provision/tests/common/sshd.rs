@@ -108,14 +108,17 @@ impl Drop for Sshd {
     }
 }
 
-/// Stands in for sudo, which this machine may lack. The guest's guest-reader and its /run are in its own directory.
+/// Stands in for sudo, which this machine may lack. The guest's guest-reader, its /run and its /var/tmp are in its own
+/// directory, and what stands in for its other programs comes first.
 const SUDO: &str = r#"#!/bin/sh
 shift
 here=${0%/*}
-[ "$4" = run ] || exec "$@"
-script=$3
-shift 6
-exec sh -c "$script" run "$here/guest-reader" "$here" "$@"
+script=$3 what=$4
+case $what in
+    run) shift 6; exec sh -c "$script" run "$here/guest-reader" "$here" "$@" ;;
+    load) shift 6; PATH=$here:$PATH; exec sh -c "$script" load "$here" "$here/io" "$@" ;;
+    *) exec "$@" ;;
+esac
 "#;
 
 /// Writes a program, by another process: were it written by this one, a test that forks at that moment would hold it
