@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::compare::{Ratio, ratios};
 use crate::doubt::Doubt;
-use crate::input::{Run, Runs};
+use crate::input::{Relation, Run, Runs};
 use crate::summary::RunSummary;
 
 /// Schema of summary.json.
@@ -20,6 +20,8 @@ pub struct Analyzed {
     pub summary: RunSummary,
     /// Reasons to doubt them.
     pub doubts: Vec<Doubt>,
+    /// Its name where there is little room: `VM`, `native`, `loaded`, `idle`.
+    pub short: &'static str,
 }
 
 /// The run a report is about, its baseline, and the ratios of the two.
@@ -29,28 +31,44 @@ pub struct Analysis {
     pub main: Analyzed,
     /// The native one beside it.
     pub baseline: Option<Analyzed>,
-    /// VM over native; empty without a baseline.
+    /// What the baseline is to the main run.
+    pub relation: Relation,
+    /// Main run over baseline; empty without one.
     pub ratios: Vec<Ratio>,
 }
 
 impl Analyzed {
-    fn of(run: Run) -> Self {
+    /// What `run` comes to.
+    #[must_use]
+    pub fn of(run: Run) -> Self {
         let summary = RunSummary::of(&run);
         let doubts = Doubt::of(&run, &summary);
-        Self { run, summary, doubts }
+        let short = if run.is_native() { "native" } else { "VM" };
+        Self { run, summary, doubts, short }
     }
 
-    /// Its name in headings and legends: `VM (tcg)`, `native`, `run without provenance`.
+    /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
+    #[must_use]
+    pub fn machine(&self) -> String {
+        let Some(provenance) = &self.run.provenance else { return "run without provenance".into() };
+        let accelerator = provenance.run.vm.as_ref().and_then(|vm| vm.accelerator.as_ref());
+        match accelerator.and_then(|a| a.effective.as_ref()) {
+            _ if self.run.is_native() => "native".into(),
+            Some(name) => format!("VM ({name})"),
+            None => "VM".into(),
+        }
+    }
+
+    /// Its name in headings and legends: the machine, and the load if there is one, as in `VM (tcg), load cpu=2`; the
+    /// idle run beside a loaded one is called `VM (tcg), idle`.
     #[must_use]
     pub fn title(&self) -> String {
-        let Some(provenance) = &self.run.provenance else { return "run without provenance".into() };
-        if self.run.is_native() {
-            return "native".into();
+        let machine = self.machine();
+        match self.run.load() {
+            Some(load) => format!("{machine}, load {load}"),
+            None if self.short == "idle" => format!("{machine}, idle"),
+            None => machine,
         }
-        let accelerator = provenance.run.vm.as_ref().and_then(|vm| vm.accelerator.as_ref());
-        accelerator
-            .and_then(|a| a.effective.as_ref())
-            .map_or_else(|| "VM".into(), |name| format!("VM ({name})"))
     }
 }
 
@@ -58,10 +76,15 @@ impl Analysis {
     /// Of `runs`.
     #[must_use]
     pub fn of(runs: Runs) -> Self {
-        let main = Analyzed::of(runs.main);
-        let baseline = runs.baseline.map(Analyzed::of);
-        let ratios = baseline.as_ref().map_or_else(Vec::new, |b| ratios(&main.summary, &b.summary));
-        Self { main, baseline, ratios }
+        let relation = runs.relation;
+        let mut main = Analyzed::of(runs.main);
+        let mut baseline = runs.baseline.map(Analyzed::of);
+        if let (Relation::LoadedOverIdle, Some(baseline)) = (relation, &mut baseline) {
+            [main.short, baseline.short] = relation.names();
+        }
+        let compare = |b: &Analyzed| ratios(relation, &main.summary, &b.summary);
+        let ratios = baseline.as_ref().map_or_else(Vec::new, compare);
+        Self { main, baseline, relation, ratios }
     }
 
     /// The main run, then the baseline.

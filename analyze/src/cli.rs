@@ -9,15 +9,23 @@ Examples:
   analyze latency_results.csv                     one file, results beside it
   analyze results/vm                              a run directory
   analyze results/native results/vm --out report  a VM and its native baseline
+  analyze results/idle results/loaded             a VM under load and idle
   analyze results/vm --json | jq .runs[0].latency
+  analyze --matrix results/exp/* --out report     all runs of an experiment
+  analyze --matrix results/exp/* --json | jq .findings
 
 The report is about the VM run, or about the only run. A native run (one whose
 run.json says the reader mapped a file) given beside it is the baseline, and the
-ratios VM to native are printed. Two VM runs or two native runs are an error.
+ratios VM to native are printed. Of two VM runs exactly one of which was under a
+load, the loaded one is the main run and the idle one the baseline. Any other
+two VM runs and two native runs are an error.
+
+With --matrix each directory is a cell named after it, with a run.json in it.
 
 Written: performance_report.txt, summary.json, and for latency
 latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
-bandwidth bandwidth_analysis.png.
+bandwidth bandwidth_analysis.png. With --matrix: matrix.csv,
+experiments_report.txt and experiments.png, which draws what there is data for.
 
 Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
 
@@ -30,12 +38,16 @@ pub struct Cli {
     #[arg(required = true, value_name = "FILE")]
     pub inputs: Vec<PathBuf>,
 
+    /// Compare all run directories given: one row a run, size and way
+    #[arg(long)]
+    pub matrix: bool,
+
     /// Where to write; created if absent [default: the directory of the run the
-    /// report is about]
+    /// report is about; of a matrix, the one that holds the first run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Print summary.json instead of the report
+    /// Print summary.json (with --matrix the matrix) instead of the report
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 

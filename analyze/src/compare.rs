@@ -1,54 +1,79 @@
-//! The VM beside the native baseline: each figure of the one divided by the same figure of the other.
+//! The run a report is about beside its baseline: each figure of the one divided by the same figure of the other.
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
-use crate::summary::{Distribution, RunSummary};
+use crate::input::Relation;
+use crate::latency_summary::{Distribution, LatencySummary};
+use crate::summary::{FrameSummary, RunSummary};
 
-/// One figure of both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One figure of both runs. In summary.json its keys are `vm`, `native` and `vm_over_native`, or `loaded`, `idle` and
+/// `loaded_over_idle`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ratio {
     /// What is compared, its unit at the end.
     pub name: String,
-    /// The VM's figure; `None` if it has none.
-    pub vm: Option<f64>,
+    /// What the baseline is.
+    pub relation: Relation,
+    /// The figure of the run the report is about; `None` if it has none.
+    pub main: Option<f64>,
     /// The baseline's figure; `None` if it has none.
-    pub native: Option<f64>,
-    /// VM / native, where both are and the latter is not 0.
-    pub vm_over_native: Option<f64>,
+    pub baseline: Option<f64>,
+    /// The one over the other, where both are and the latter is not 0.
+    pub ratio: Option<f64>,
 }
 
 impl Ratio {
-    fn new(name: String, vm: Option<f64>, native: Option<f64>) -> Self {
-        let vm_over_native =
-            vm.zip(native).filter(|(_, native)| *native > 0.0).map(|(vm, native)| vm / native);
-        Self { name, vm, native, vm_over_native }
+    fn new(name: String, relation: Relation, main: Option<f64>, baseline: Option<f64>) -> Self {
+        let ratio = main.zip(baseline).filter(|(_, baseline)| *baseline > 0.0).map(|(m, b)| m / b);
+        Self { name, relation, main, baseline, ratio }
     }
 }
 
-/// All ratios: round-trip percentiles, then the mean rate of each frame format both runs have.
-#[must_use]
-pub fn ratios(vm: &RunSummary, native: &RunSummary) -> Vec<Ratio> {
-    let mut ratios = Vec::new();
-    if let (Some(vm), Some(native)) = (&vm.latency, &native.latency) {
-        let figure = |of: Option<Distribution>, pick: fn(&Distribution) -> Option<u64>| {
-            of.as_ref().and_then(pick).map(|ns| ns as f64)
-        };
-        let mut add = |name: &str, vm, native, pick| {
-            ratios.push(Ratio::new(name.into(), figure(vm, pick), figure(native, pick)));
-        };
-        add("rtt_processed_p50_ns", vm.rtt_processed, native.rtt_processed, |d| d.p50_ns);
-        add("rtt_processed_p99_ns", vm.rtt_processed, native.rtt_processed, |d| d.p99_ns);
-        if vm.rtt_received.is_some() || native.rtt_received.is_some() {
-            add("rtt_received_p50_ns", vm.rtt_received, native.rtt_received, |d| d.p50_ns);
-        }
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [main, baseline] = self.relation.names();
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("name", &self.name)?;
+        map.serialize_entry(main, &self.main)?;
+        map.serialize_entry(baseline, &self.baseline)?;
+        map.serialize_entry(&format!("{main}_over_{baseline}"), &self.ratio)?;
+        map.end()
     }
-    for frame in vm.bandwidth.iter().flat_map(|b| &b.frames) {
-        if let Some(other) = native.frame(&frame.frame, frame.size_bytes) {
-            let mean = |f: &crate::summary::FrameSummary| f.rate.map(|r| r.mean_gb_per_s);
-            ratios.push(Ratio::new(format!("rate_{}_mean_gb_per_s", frame.frame), mean(frame), mean(other)));
+}
+
+/// All ratios: percentiles to PROCESSED and RECEIVED if both runs had the same kind of loop, then the mean rate of each
+/// frame format both runs carried the same way.
+#[must_use]
+pub fn ratios(relation: Relation, main: &RunSummary, baseline: &RunSummary) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
+    if let (Some(main), Some(baseline)) = (&main.latency, &baseline.latency)
+        && main.loop_kind == baseline.loop_kind
+    {
+        latency(relation, main, baseline, &mut ratios);
+    }
+    for frame in main.bandwidth.iter().flat_map(|b| &b.frames) {
+        if let Some(other) = baseline.like(frame) {
+            let mean = |f: &FrameSummary| f.rate.map(|r| r.mean_gb_per_s);
+            let name = format!("rate_{}_mean_gb_per_s", frame.label.replace(' ', "_"));
+            ratios.push(Ratio::new(name, relation, mean(frame), mean(other)));
         }
     }
     ratios
+}
+
+fn latency(relation: Relation, main: &LatencySummary, baseline: &LatencySummary, ratios: &mut Vec<Ratio>) {
+    let prefix = if main.is_open() { "from_due" } else { "rtt" };
+    let mut add = |name: &str, of: &dyn Fn(&LatencySummary) -> Option<u64>| {
+        let figure = |summary| of(summary).map(|ns| ns as f64);
+        ratios.push(Ratio::new(format!("{prefix}_{name}"), relation, figure(main), figure(baseline)));
+    };
+    add("processed_p50_ns", &LatencySummary::p50_ns);
+    add("processed_p99_ns", &LatencySummary::p99_ns);
+    if main.received().is_some() || baseline.received().is_some() {
+        let p50 = |d: &Distribution| d.p50_ns;
+        add("received_p50_ns", &|summary| summary.received().and_then(p50));
+    }
 }
 
 #[cfg(test)]
@@ -57,8 +82,16 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_nothing() {
-        assert_eq!(Ratio::new("x".into(), Some(130.0), Some(120.0)).vm_over_native, Some(130.0 / 120.0));
-        assert_eq!(Ratio::new("x".into(), Some(1.0), Some(0.0)).vm_over_native, None);
-        assert_eq!(Ratio::new("x".into(), None, Some(1.0)).vm_over_native, None);
+        let ratio = |main, baseline| Ratio::new("x".into(), Relation::VmOverNative, main, baseline).ratio;
+        assert_eq!(ratio(Some(130.0), Some(120.0)), Some(130.0 / 120.0));
+        assert_eq!(ratio(Some(1.0), Some(0.0)), None);
+        assert_eq!(ratio(None, Some(1.0)), None);
+    }
+
+    #[test]
+    fn the_keys_say_what_is_compared() {
+        let ratio = Ratio::new("x".into(), Relation::LoadedOverIdle, Some(3.0), Some(2.0));
+        let json = serde_json::to_string(&ratio).unwrap();
+        assert_eq!(json, r#"{"name":"x","loaded":3.0,"idle":2.0,"loaded_over_idle":1.5}"#);
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::ser::SerializeStruct;
 
 use crate::input::Run;
-use crate::report::text::{grouped, plural};
+use crate::report::text::{four_digits, grouped, plural};
 use crate::summary::RunSummary;
 
 /// A round trip longer than this outlasts any deadline of the toolkit's: it is a wrapped or garbled counter.
@@ -17,6 +17,33 @@ pub const BELIEVABLE_RTT_NS: u64 = 60_000_000_000;
 pub enum Doubt {
     /// There is no run.json.
     NoProvenance,
+    /// The guest broke the protocol; a sentence for each way.
+    PeerViolations(Vec<String>),
+    /// Figures above what plain copies reach; a sentence for each.
+    RoofExceeded(Vec<String>),
+    /// The writer could not keep the rate of an open loop.
+    MissedRate {
+        /// Messages due a second.
+        wanted_per_s: Option<f64>,
+        /// Messages sent a second.
+        achieved_per_s: Option<f64>,
+    },
+    /// Acknowledgements that came twice or out of order.
+    Disordered {
+        /// How many came twice.
+        duplicated: u64,
+        /// How many came out of order.
+        reordered: u64,
+    },
+    /// Frames of a stream that were due while no slot was free.
+    Dropped {
+        /// How many.
+        count: u64,
+        /// Of how many frames.
+        of: u64,
+    },
+    /// The CPU was throttled.
+    Throttled(u64),
     /// run.json says the run was disturbed too much.
     Dirty(Vec<String>),
     /// The run did not come to its end.
@@ -85,6 +112,12 @@ impl Doubt {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoProvenance => "no_provenance",
+            Self::PeerViolations(_) => "peer_violations",
+            Self::RoofExceeded(_) => "roof_exceeded",
+            Self::MissedRate { .. } => "missed_rate",
+            Self::Disordered { .. } => "disordered",
+            Self::Dropped { .. } => "dropped",
+            Self::Throttled(_) => "throttled",
             Self::Dirty(_) => "dirty",
             Self::Incomplete { .. } => "incomplete",
             Self::LostMessages(_) => "lost_messages",
@@ -104,6 +137,14 @@ fn of_provenance(run: &Run) -> Vec<Doubt> {
     let Some(provenance) = &run.provenance else { return vec![Doubt::NoProvenance] };
     let json = &provenance.run;
     let mut doubts = Vec::new();
+    let violations = json.peer_violations.clone().unwrap_or_default();
+    if !violations.is_empty() {
+        doubts.push(Doubt::PeerViolations(violations));
+    }
+    let exceeded = json.roof.as_ref().map(|roof| roof.exceeded.clone()).unwrap_or_default();
+    if !exceeded.is_empty() {
+        doubts.push(Doubt::RoofExceeded(exceeded));
+    }
     if json.is_dirty() {
         let reasons = json.interference.as_ref().and_then(|i| i.reasons.clone());
         doubts.push(Doubt::Dirty(reasons.unwrap_or_default()));
@@ -111,6 +152,10 @@ fn of_provenance(run: &Run) -> Vec<Doubt> {
     let interrupted = json.interrupted == Some(true);
     if interrupted || json.completed == Some(false) {
         doubts.push(Doubt::Incomplete { interrupted });
+    }
+    let throttled = json.interference.as_ref().and_then(|i| i.throttle_events).unwrap_or(0);
+    if throttled > 0 {
+        doubts.push(Doubt::Throttled(throttled));
     }
     doubts
 }
@@ -121,22 +166,27 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     let (sent, ok) = (total(|f| f.sent), total(|f| f.ok));
     let mut doubts = Vec::new();
     if total(|f| f.above_limit) > 0 {
-        let limit = &summary.believable_limit;
-        doubts.push(Doubt::AboveLimit {
+        let limit = summary.believable_limit.as_ref();
+        doubts.extend(limit.map(|limit| Doubt::AboveLimit {
             count: total(|f| f.above_limit),
             of: ok,
             limit_gb_per_s: limit.gb_per_s,
             copy_kernel: limit.copy_kernel.clone(),
-        });
+        }));
     }
-    if total(|f| f.failed) > 0 {
-        doubts.push(Doubt::Failed { what: "frame", count: total(|f| f.failed), of: sent });
+    let dropped = total(crate::summary::FrameSummary::dropped);
+    if dropped > 0 {
+        doubts.push(Doubt::Dropped { count: dropped, of: sent });
+    }
+    if total(|f| f.failed) > dropped {
+        doubts.push(Doubt::Failed { what: "frame", count: total(|f| f.failed) - dropped, of: sent });
     }
     if total(|f| f.lost) > 0 {
         doubts.push(Doubt::LostFrames(total(|f| f.lost)));
     }
-    if total(|f| f.verified) < ok {
-        doubts.push(Doubt::Unverified { count: ok - total(|f| f.verified), of: ok });
+    let unchecked = ok - total(|f| f.verified + f.spared);
+    if unchecked > 0 {
+        doubts.push(Doubt::Unverified { count: unchecked, of: ok });
     }
     if let Some((count, line)) = bandwidth.disagreeing_rates {
         doubts.push(Doubt::RatesDisagree { count, line });
@@ -145,10 +195,20 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
 }
 
 fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
-    let (Some(latency), Some(summary)) = (&run.latency, &summary.latency) else { return Vec::new() };
-    let count =
-        |of: &dyn Fn(&crate::input::Sample) -> bool| latency.samples.iter().filter(|s| of(s)).count() as u64;
+    let Some(summary) = &summary.latency else { return Vec::new() };
+    let samples = run.latency.as_ref().map_or(&[][..], |latency| &latency.samples);
+    let count = |of: &dyn Fn(&crate::input::Sample) -> bool| samples.iter().filter(|s| of(s)).count() as u64;
     let mut doubts = Vec::new();
+    if let Some(plan) = run.latency_plan() {
+        if plan.missed_rate == Some(true) {
+            let (wanted_per_s, achieved_per_s) = (plan.rate_per_s, plan.achieved_per_s);
+            doubts.push(Doubt::MissedRate { wanted_per_s, achieved_per_s });
+        }
+        let (duplicated, reordered) = (plan.duplicated.unwrap_or(0), plan.reordered.unwrap_or(0));
+        if duplicated > 0 || reordered > 0 {
+            doubts.push(Doubt::Disordered { duplicated, reordered });
+        }
+    }
     if summary.failed > 0 {
         doubts.push(Doubt::Failed { what: "message", count: summary.failed, of: summary.sent });
     }
@@ -177,6 +237,35 @@ impl fmt::Display for Doubt {
                 "NO PROVENANCE: there is no run.json beside the CSV, so nothing is known of the machine, the accelerator \
                  or the mapping behind these figures. Do not compare or publish them.",
             ),
+            Self::PeerViolations(sentences) => {
+                write!(f, "PROTOCOL BROKEN BY THE GUEST: {}", sentences.join("; "))
+            }
+            Self::RoofExceeded(sentences) => {
+                write!(f, "ABOVE THE ROOF: {}", sentences.join("; "))
+            }
+            Self::MissedRate { wanted_per_s, achieved_per_s } => {
+                let rate = |r: &Option<f64>| r.map_or_else(|| "n/a".to_owned(), four_digits);
+                write!(
+                    f,
+                    "MISSED RATE: {} messages a second were sent where {} were due, so latency from the due time is \
+                     the writer's backlog too. Lower --rate.",
+                    rate(achieved_per_s),
+                    rate(wanted_per_s)
+                )
+            }
+            Self::Disordered { duplicated, reordered } => write!(
+                f,
+                "DISORDER: {} came twice, {} out of order.",
+                plural(*duplicated, "acknowledgement"),
+                grouped(*reordered)
+            ),
+            Self::Dropped { count, of } => {
+                let of = grouped(*of);
+                write!(f, "DROPPED: {} of {of} due while no slot was free; they were never sent.", plural(*count, "frame"))
+            }
+            Self::Throttled(count) => {
+                write!(f, "THROTTLED: the CPU was slowed down {} during the run.", plural(*count, "time"))
+            }
             Self::Dirty(reasons) if reasons.is_empty() => {
                 f.write_str("DIRTY RUN: disturbed while it was measured, no reason recorded. Repeat it.")
             }

@@ -176,7 +176,8 @@ pub enum Error {
     },
     /// More runs of a role than one report can be about.
     #[error(
-        "{} and {}: two {role} runs; a report is about one run, with at most one native run as its baseline",
+        "{} and {}: two {role} runs; a report is about one run, with at most one native run as its baseline, or about \
+         one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix",
         first.display(), second.display()
     )]
     TooManyRuns {
@@ -186,6 +187,12 @@ pub enum Error {
         first: PathBuf,
         /// Directory of the second.
         second: PathBuf,
+    },
+    /// A directory given as the cell of a matrix that is no run's.
+    #[error("{}: no run.json in this directory, so it cannot be a cell of a matrix", directory.display())]
+    NoRunJson {
+        /// The directory.
+        directory: PathBuf,
     },
     /// An output could not be written; what was there before is untouched.
     #[error("{}: cannot write", path.display())]

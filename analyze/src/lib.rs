@@ -1,7 +1,7 @@
 //! Turns the toolkit's CSVs into percentiles, charts and a report; depends on files, never on a live VM.
 //!
 //! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`report`] and [`charts`] show,
-//! [`output`] writes.
+//! [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side.
 
 pub mod analysis;
 pub mod charts;
@@ -11,10 +11,14 @@ pub mod doubt;
 pub mod error;
 pub mod input;
 pub mod interrupt;
+pub mod latency_summary;
 pub mod limit;
+pub mod matrix;
 pub mod output;
 pub mod report;
+pub mod roof;
 pub mod stats;
+pub mod stream;
 pub mod summary;
 
 use std::path::{Path, PathBuf};
@@ -27,9 +31,9 @@ use output::Artifact;
 /// What was made.
 #[derive(Debug)]
 pub struct Done {
-    /// performance_report.txt.
+    /// performance_report.txt, or experiments_report.txt of a matrix.
     pub report: String,
-    /// summary.json.
+    /// summary.json, or the matrix as JSON.
     pub json: String,
     /// Where it was written.
     pub directory: PathBuf,

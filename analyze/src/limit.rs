@@ -22,12 +22,16 @@ pub struct Limit {
 
 impl Limit {
     /// The fastest copy the run measured. A frame is written, then read, so its rate cannot reach that of one copy.
+    /// `None` where the run has a roof, which was measured for each size and judged by the writer.
     #[must_use]
-    pub fn of(provenance: Option<&Provenance>) -> Self {
-        match provenance.and_then(|p| p.run.best_copy()) {
+    pub fn of(provenance: Option<&Provenance>) -> Option<Self> {
+        if provenance.is_some_and(|p| p.run.roof.is_some()) {
+            return None;
+        }
+        Some(match provenance.and_then(|p| p.run.best_copy()) {
             Some((kernel, gb_per_s)) => Self { gb_per_s, copy_kernel: Some(kernel.to_owned()) },
             None => Self { gb_per_s: UNMEASURED_LIMIT_GB_PER_S, copy_kernel: None },
-        }
+        })
     }
 
     /// Whether `gb_per_s` is not to be believed.

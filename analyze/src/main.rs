@@ -23,7 +23,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
-    let done = analyze::analyze(&cli.inputs, cli.out.as_deref(), &interrupt)?;
+    let analyze = if cli.matrix { analyze::matrix::analyze } else { analyze::analyze };
+    let done = analyze(&cli.inputs, cli.out.as_deref(), &interrupt)?;
     if cli.quiet {
         return Ok(());
     }

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::input::{Frame, Latency, Provenance, Run, Transfer};
+use crate::input::{DROPPED, Frame, Provenance, Run, Setup, Transfer};
+use crate::latency_summary::LatencySummary;
 use crate::limit::Limit;
-use crate::stats::{Moments, Percentile, Sorted};
+use crate::roof::{Ceiling, share};
+use crate::stats::{Moments, Sorted};
+use crate::stream::Stream;
 
 /// One run.
 #[derive(Debug, Clone, Serialize)]
@@ -17,77 +20,20 @@ pub struct RunSummary {
     pub role: &'static str,
     /// Its directory as given.
     pub directory: String,
+    /// The load it was under.
+    pub load: Option<String>,
     /// Its latency file.
     pub latency: Option<LatencySummary>,
     /// Its bandwidth file.
     pub bandwidth: Option<BandwidthSummary>,
 }
 
-/// A latency file.
-#[derive(Debug, Clone, Serialize)]
-pub struct LatencySummary {
-    /// Messages: rows, and those without one.
-    pub sent: u64,
-    /// Rows with status ok.
-    pub ok: u64,
-    /// Rows with another status.
-    pub failed: u64,
-    /// Messages without a row.
-    pub lost: u64,
-    /// Failed rows by status.
-    pub failed_by_status: BTreeMap<String, u64>,
-    /// Round trip to PROCESSED.
-    pub rtt_processed: Option<Distribution>,
-    /// Round trip to RECEIVED.
-    pub rtt_received: Option<Distribution>,
-    /// Half the round trip to PROCESSED: an estimate.
-    pub half_rtt_estimate: Option<HalfRtt>,
-}
-
-/// Statistics of durations, in nanoseconds. A percentile is `None` with fewer than 10 samples beyond it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Distribution {
-    /// Samples.
-    pub count: u64,
-    /// Smallest.
-    pub min_ns: u64,
-    /// Largest.
-    pub max_ns: u64,
-    /// Arithmetic mean.
-    pub mean_ns: f64,
-    /// Sample standard deviation; `None` for a single sample.
-    pub stddev_ns: Option<f64>,
-    /// 50th percentile.
-    pub p50_ns: Option<u64>,
-    /// 90th percentile.
-    pub p90_ns: Option<u64>,
-    /// 95th percentile.
-    pub p95_ns: Option<u64>,
-    /// 99th percentile.
-    pub p99_ns: Option<u64>,
-    /// 99.9th percentile.
-    pub p99_9_ns: Option<u64>,
-    /// 99.99th percentile.
-    pub p99_99_ns: Option<u64>,
-}
-
-/// One way, if both ways took the same time, which nothing here shows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct HalfRtt {
-    /// What the figures rest on.
-    pub assumes: &'static str,
-    /// Half the mean, in nanoseconds.
-    pub mean_ns: f64,
-    /// Half the 50th percentile, in nanoseconds.
-    pub p50_ns: Option<f64>,
-}
-
 /// A bandwidth file.
 #[derive(Debug, Clone, Serialize)]
 pub struct BandwidthSummary {
-    /// What a rate is believed up to.
-    pub believable_limit: Limit,
-    /// By frame format, smallest first.
+    /// What a rate is believed up to; `None` where a roof was measured, which says it better.
+    pub believable_limit: Option<Limit>,
+    /// By frame format and the way the frames took, smallest first.
     pub frames: Vec<FrameSummary>,
 }
 
@@ -96,6 +42,17 @@ pub struct BandwidthSummary {
 pub struct FrameSummary {
     /// Its name.
     pub frame: String,
+    /// The name, and what tells it from others of the run.
+    pub label: String,
+    /// How it was carried.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// Bytes published at a time.
+    pub chunk_bytes: Option<u64>,
+    /// Slots in turn.
+    pub slots: Option<u64>,
+    /// Digests its rows name.
+    pub digests: Vec<String>,
     /// Payload bytes.
     pub size_bytes: u64,
     /// Frames: rows, and those without one.
@@ -104,6 +61,8 @@ pub struct FrameSummary {
     pub ok: u64,
     /// Ok rows whose digest matched.
     pub verified: u64,
+    /// Ok rows left unchecked on purpose beside others that were checked.
+    pub spared: u64,
     /// Rows with another status.
     pub failed: u64,
     /// Frames without a row.
@@ -116,6 +75,16 @@ pub struct FrameSummary {
     pub rate: Option<Rate>,
     /// Ok rows with a rate above the believable limit; they are in all figures.
     pub above_limit: u64,
+    /// Rate of the sender's median write.
+    pub write_median_gb_per_s: Option<f64>,
+    /// Rate of the receiver's median copy, without its waiting for the sender.
+    pub read_median_gb_per_s: Option<f64>,
+    /// What plain copies reach.
+    pub roof: Option<Ceiling>,
+    /// The median rates as shares of it.
+    pub share_of_roof: Option<RoofShare>,
+    /// Of a stream: its pace.
+    pub stream: Option<Stream>,
     /// First byte written to PROCESSED.
     pub duration_median_ns: Option<u64>,
     /// Shortest.
@@ -128,11 +97,24 @@ pub struct FrameSummary {
     pub notify_median_ns: Option<u64>,
     /// RECEIVED to PROCESSED.
     pub read_median_ns: Option<u64>,
-    /// The guest's copy on its own clock, of which the read rate is made: RECEIVED to PROCESSED shrinks to nothing
-    /// when the host's thread notices RECEIVED late.
+    /// The guest's copy on its own clock, of which its rate is made: RECEIVED to PROCESSED shrinks to nothing when the
+    /// host's thread notices RECEIVED late.
     pub guest_read_median_ns: Option<u64>,
+    /// How much of it the guest waited for the other side.
+    pub guest_stall_median_ns: Option<u64>,
     /// PROCESSED to the verdict, outside the duration.
     pub verify_median_ns: Option<u64>,
+}
+
+/// Median rates over their roofs: 1 is the roof.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RoofShare {
+    /// Of the write.
+    pub write: Option<f64>,
+    /// Of the read.
+    pub read: Option<f64>,
+    /// Of both together.
+    pub total: Option<f64>,
 }
 
 /// Payload rates, 1e9 bytes a second.
@@ -159,92 +141,39 @@ impl RunSummary {
             Some(_) => "vm",
             None => "unknown",
         };
-        let limit = Limit::of(run.provenance.as_ref());
+        let provenance = run.provenance.as_ref();
+        let limit = Limit::of(provenance);
         Self {
             role,
             directory: run.directory.display().to_string(),
-            latency: run.latency.as_ref().map(|l| LatencySummary::of(l, run.provenance.as_ref())),
+            load: run.load().map(str::to_owned),
+            latency: LatencySummary::of(run),
             bandwidth: run.bandwidth.as_ref().map(|b| BandwidthSummary {
-                frames: b.frames.iter().map(|f| FrameSummary::of(f, &limit)).collect(),
+                frames: b.frames.iter().map(|f| FrameSummary::of(f, limit.as_ref(), provenance)).collect(),
                 believable_limit: limit,
             }),
         }
     }
 
-    /// The frame format of that name and size.
+    /// The figures of the same frame format carried the same way; by other kernels, if no better match is there.
     #[must_use]
-    pub fn frame(&self, name: &str, size_bytes: u64) -> Option<&FrameSummary> {
-        self.bandwidth.iter().flat_map(|b| &b.frames).find(|f| f.frame == name && f.size_bytes == size_bytes)
-    }
-}
-
-impl LatencySummary {
-    fn of(latency: &Latency, provenance: Option<&Provenance>) -> Self {
-        let rows = latency.rows();
-        let numbered = rows.saturating_add(latency.lost());
-        let sent = numbered.max(promised_messages(provenance).unwrap_or(0));
-        let mut failed_by_status = BTreeMap::new();
-        for failure in &latency.failures {
-            *failed_by_status.entry(failure.status.clone()).or_default() += 1;
-        }
-        let rtt_processed = Distribution::of(latency.processed_ns());
-        Self {
-            sent,
-            ok: latency.samples.len() as u64,
-            failed: latency.failures.len() as u64,
-            lost: sent - rows,
-            failed_by_status,
-            rtt_processed,
-            rtt_received: Distribution::of(latency.received_ns()),
-            half_rtt_estimate: rtt_processed.map(|rtt| HalfRtt {
-                assumes: "symmetry",
-                mean_ns: rtt.mean_ns / 2.0,
-                p50_ns: rtt.p50_ns.map(|p| p as f64 / 2.0),
-            }),
-        }
-    }
-}
-
-/// How many messages a run that came to its end says it sent. One that was stopped sent fewer, and lost none by it.
-fn promised_messages(provenance: Option<&Provenance>) -> Option<u64> {
-    let run = &provenance?.run;
-    if run.completed == Some(true) { run.latency.as_ref()?.messages } else { None }
-}
-
-impl Distribution {
-    /// Of `samples_ns`; `None` if there are none.
-    #[must_use]
-    pub fn of(samples_ns: Vec<u64>) -> Option<Self> {
-        let moments = Moments::of(&samples_ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>())?;
-        let sorted = Sorted::new(samples_ns);
-        let [p50_ns, p90_ns, p95_ns, p99_ns, p99_9_ns, p99_99_ns] =
-            Percentile::REPORTED.map(|percentile| sorted.percentile(percentile));
-        let all = sorted.as_slice();
-        Some(Self {
-            count: all.len() as u64,
-            min_ns: *all.first()?,
-            max_ns: *all.last()?,
-            mean_ns: moments.mean,
-            stddev_ns: moments.stddev,
-            p50_ns,
-            p90_ns,
-            p95_ns,
-            p99_ns,
-            p99_9_ns,
-            p99_99_ns,
-        })
+    pub fn like(&self, wanted: &FrameSummary) -> Option<&FrameSummary> {
+        let frames = self.bandwidth.as_ref().map_or(&[][..], |b| &b.frames);
+        self.place_of(wanted).map(|place| &frames[place])
     }
 
-    /// The percentiles with their names, in the order of [`Percentile::REPORTED`].
+    /// Its place among the frames.
     #[must_use]
-    pub fn percentiles(&self) -> [(String, Option<u64>); 6] {
-        let values = [self.p50_ns, self.p90_ns, self.p95_ns, self.p99_ns, self.p99_9_ns, self.p99_99_ns];
-        std::array::from_fn(|i| (Percentile::REPORTED[i].name(), values[i]))
+    pub fn place_of(&self, wanted: &FrameSummary) -> Option<usize> {
+        let frames = self.bandwidth.as_ref().map_or(&[][..], |b| &b.frames);
+        let same = |f: &FrameSummary| f.frame == wanted.frame && f.size_bytes == wanted.size_bytes;
+        let exact = frames.iter().position(|f| same(f) && f.setup == wanted.setup);
+        exact.or_else(|| frames.iter().position(|f| same(f) && f.setup.is_like(&wanted.setup)))
     }
 }
 
 impl FrameSummary {
-    fn of(frame: &Frame, limit: &Limit) -> Self {
+    fn of(frame: &Frame, limit: Option<&Limit>, provenance: Option<&Provenance>) -> Self {
         let rates = frame.rates_gb_per_s();
         let ok = frame.transfers.len() as u64;
         let sent = frame.rows().saturating_add(frame.lost);
@@ -252,18 +181,43 @@ impl FrameSummary {
             Sorted::new(frame.transfers.iter().filter_map(of).collect()).median()
         };
         let durations = Sorted::new(frame.transfers.iter().map(|t| t.duration_ns).collect());
+        let verified = frame.transfers.iter().filter(|t| t.verified).count() as u64;
+        let spared = frame.transfers.iter().filter(|t| t.spared && !t.verified).count() as u64;
+        let rate = Rate::of(&rates);
+        let gb_per_s = |ns: Option<u64>| ns.filter(|ns| *ns > 0).map(|ns| frame.bytes as f64 / ns as f64);
+        let guest = gb_per_s(phase(Transfer::guest_copy_ns));
+        let (write, read) = (gb_per_s(phase(|t| t.write_ns)), gb_per_s(phase(|t| t.read_ns)));
+        let (write, read) =
+            if frame.setup.is_guest_to_host() { (guest.or(write), read) } else { (write, guest.or(read)) };
+        let roof = Ceiling::of(provenance, frame.bytes, &frame.setup);
+        let dropped = frame.failures.get(DROPPED).copied().unwrap_or(0);
         Self {
             frame: frame.name.clone(),
+            label: frame.label.clone(),
+            setup: frame.setup.clone(),
+            chunk_bytes: frame.chunk_bytes,
+            slots: frame.slots,
+            digests: frame.digests.clone(),
             size_bytes: frame.bytes,
             sent,
             ok,
-            verified: frame.transfers.iter().filter(|t| t.verified).count() as u64,
+            verified,
+            spared: if verified > 0 { spared } else { 0 },
             failed: frame.failures.values().sum(),
             lost: frame.lost,
             success_rate: ok as f64 / sent as f64,
             failed_by_status: frame.failures.clone(),
-            above_limit: rates.iter().filter(|rate| limit.is_exceeded_by(**rate)).count() as u64,
-            rate: Rate::of(rates),
+            above_limit: rates.iter().filter(|r| limit.is_some_and(|l| l.is_exceeded_by(**r))).count() as u64,
+            rate,
+            write_median_gb_per_s: write,
+            read_median_gb_per_s: read,
+            roof,
+            share_of_roof: roof.map(|roof| RoofShare {
+                write: share(write, roof.write_gb_per_s),
+                read: share(read, roof.read_gb_per_s),
+                total: share(rate.map(|r| r.median_gb_per_s), roof.total_gb_per_s),
+            }),
+            stream: Stream::of(frame, dropped),
             duration_median_ns: durations.median(),
             duration_min_ns: durations.as_slice().first().copied(),
             duration_max_ns: durations.as_slice().last().copied(),
@@ -271,15 +225,24 @@ impl FrameSummary {
             notify_median_ns: phase(|t| t.notify_ns),
             read_median_ns: phase(|t| t.read_ns),
             guest_read_median_ns: phase(|t| t.guest_read_ns),
+            guest_stall_median_ns: phase(|t| t.guest_stall_ns),
             verify_median_ns: phase(|t| t.verify_ns),
         }
     }
 }
 
+impl FrameSummary {
+    /// Frames due while no slot was free.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.failed_by_status.get(DROPPED).copied().unwrap_or(0)
+    }
+}
+
 impl Rate {
-    fn of(rates: Vec<f64>) -> Option<Self> {
-        let moments = Moments::of(&rates)?;
-        let sorted = Sorted::new(rates);
+    fn of(rates: &[f64]) -> Option<Self> {
+        let moments = Moments::of(rates)?;
+        let sorted = Sorted::new(rates.to_vec());
         Some(Self {
             mean_gb_per_s: moments.mean,
             stddev_gb_per_s: moments.stddev,

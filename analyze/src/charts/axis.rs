@@ -85,6 +85,19 @@ impl Axis {
         Self { title: title.into(), scale: Scale::Log, low, high, marks, minor }
     }
 
+    /// A logarithmic axis of sizes in bytes, with powers of two as marks: at most eight, so that none runs into the next.
+    pub(super) fn sizes(title: &str, low: f64, high: f64) -> Self {
+        let (low, high) = (low.max(1.0), high.max(low.max(1.0) * 2.0));
+        let (first, last) = (low.log2().ceil() as i32, high.log2().floor() as i32);
+        let step = ((last - first) / 8 + 1).max(1);
+        let marks = (first..=last)
+            .step_by(step as usize)
+            .map(|power| (2_f64.powi(power), crate::report::text::size(1_u64 << power.clamp(0, 62))))
+            .collect();
+        let minor = (first..=last).map(|power| 2_f64.powi(power)).collect();
+        Self { title: title.into(), scale: Scale::Log, low, high, marks, minor }
+    }
+
     /// Logarithmic where the values span more than `factor`, linear from 0 otherwise.
     pub(super) fn fitting(
         title: &str,
@@ -197,6 +210,15 @@ mod tests {
         assert_eq!(labels(&short), ["100 ns", "200 ns", "500 ns", "1 µs", "2 µs"]);
         let narrow = Axis::log("t", 128.0, 141.0, nanoseconds);
         assert!(labels(&narrow).len() >= 4, "{:?}", labels(&narrow));
+    }
+
+    #[test]
+    fn sizes_are_marked_at_powers_of_two() {
+        let axis = Axis::sizes("s", 50.0, 70e6);
+        let shown = labels(&axis);
+        assert_eq!(shown[..3], ["64 B", "512 B", "4 KiB"]);
+        assert!(shown.len() <= 8, "{shown:?}");
+        assert_eq!(labels(&Axis::sizes("s", 3000.0, 3000.0)), ["4 KiB"]);
     }
 
     #[test]

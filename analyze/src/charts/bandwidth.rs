@@ -8,10 +8,9 @@ use super::Context;
 use super::axis::{Axis, plain};
 use super::bandwidth_bars;
 use super::panel::{Chart, Panel, Swatch};
+use super::scaling;
 use super::style::{self, Area, BLUE, Drawn, GREY, INK, ORANGE, VERMILLION, px};
 use crate::analysis::{Analysis, Analyzed};
-use crate::input::Frame;
-use crate::report::text::four_digits;
 use crate::stats::{Percentile, Sorted};
 use crate::summary::FrameSummary;
 
@@ -37,15 +36,15 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     Context::of(analysis).draw(area, (px(330), px(15)))?;
 
     let lanes = lanes(analysis);
-    let names = frame_names(analysis);
+    let places = Places::of(&analysis.main);
     let below = area.clone().margin(heading, 0, 0, 0);
     let (upper, lower) = below.split_vertically((height as i32 - heading) / 2);
     let (first, second) = upper.split_horizontally(width as i32 / 2);
     let (third, fourth) = lower.split_horizontally(width as i32 / 2);
-    distribution(&first, &lanes, &names)?;
-    scaling(&second, &lanes)?;
-    bandwidth_bars::durations(&third, &lanes, &names)?;
-    bandwidth_bars::success(&fourth, &lanes, &names)
+    distribution(&first, &lanes, &places)?;
+    scaling::draw(&second, &lanes)?;
+    bandwidth_bars::durations(&third, &lanes, &places)?;
+    bandwidth_bars::success(&fourth, &lanes, &places)
 }
 
 fn lanes(analysis: &Analysis) -> Vec<Lane<'_>> {
@@ -56,20 +55,56 @@ fn lanes(analysis: &Analysis) -> Vec<Lane<'_>> {
     lanes
 }
 
-/// The main run's frame formats; a name that occurs with two sizes is told apart by them.
-fn frame_names(analysis: &Analysis) -> Vec<(String, u64)> {
-    frames(&analysis.main).iter().map(|f| (f.frame.clone(), f.size_bytes)).collect()
+/// The main run's frame formats, a place on the axis for each.
+pub(super) struct Places<'a> {
+    pub(super) frames: &'a [FrameSummary],
+}
+
+/// Width of a letter on an axis, and of the axis, in pixels: what fits is estimated, not measured.
+const LETTER: f64 = 7.8;
+const AXIS: f64 = 590.0;
+
+/// Bars beyond which each one's figures would run into its neighbour's.
+const ROOM: usize = 6;
+
+impl<'a> Places<'a> {
+    fn of(analyzed: &'a Analyzed) -> Self {
+        Self { frames: frames(analyzed) }
+    }
+
+    /// Whether there is no room for figures at every bar.
+    pub(super) fn is_crowded(&self, lanes: &[Lane<'_>]) -> bool {
+        self.frames.len() * lanes.len() > ROOM
+    }
+
+    pub(super) fn axis(&self) -> Axis {
+        Axis::categories("", &fitting(self.frames))
+    }
+}
+
+/// Names with their sizes if they fit, else names alone, else every second or third of them.
+fn fitting(frames: &[FrameSummary]) -> Vec<String> {
+    let megabytes = |f: &FrameSummary| plain((f.size_bytes as f64 / 1e5).round() / 10.0);
+    let with_size = |f: &FrameSummary| match f.frame.ends_with('B') {
+        true => f.label.clone(),
+        false => format!("{} ({} MB)", f.label, megabytes(f)),
+    };
+    let step_for = |names: &[String]| {
+        let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(1) as f64 + 1.5;
+        (longest * LETTER * names.len() as f64 / AXIS).ceil().max(1.0) as usize
+    };
+    let long: Vec<String> = frames.iter().map(with_size).collect();
+    if step_for(&long) == 1 || frames.len() <= 3 {
+        return long;
+    }
+    let short: Vec<String> = frames.iter().map(|f| f.label.clone()).collect();
+    let step = step_for(&short);
+    let shown = |(place, name): (usize, String)| if place % step == 0 { name } else { String::new() };
+    short.into_iter().enumerate().map(shown).collect()
 }
 
 pub(super) fn frames(analyzed: &Analyzed) -> &[FrameSummary] {
     analyzed.summary.bandwidth.as_ref().map_or(&[], |b| &b.frames)
-}
-
-pub(super) fn labels(names: &[(String, u64)]) -> Vec<String> {
-    names
-        .iter()
-        .map(|(name, bytes)| format!("{name} ({} MB)", plain((*bytes as f64 / 1e5).round() / 10.0)))
-        .collect()
 }
 
 pub(super) fn runs_legend(lanes: &[Lane<'_>], swatch: fn(RGBColor) -> Swatch) -> Vec<(Swatch, String)> {
@@ -77,9 +112,10 @@ pub(super) fn runs_legend(lanes: &[Lane<'_>], swatch: fn(RGBColor) -> Swatch) ->
 }
 
 impl Lane<'_> {
-    fn rates(&self, (name, bytes): &(String, u64)) -> Vec<f64> {
-        let frames = self.analyzed.run.bandwidth.iter().flat_map(|b| &b.frames);
-        frames.filter(|f| f.name == *name && f.bytes == *bytes).flat_map(Frame::rates_gb_per_s).collect()
+    fn rates(&self, frame: &FrameSummary) -> Vec<f64> {
+        let bandwidth = self.analyzed.run.bandwidth.as_ref();
+        let place = self.analyzed.summary.place_of(frame);
+        bandwidth.zip(place).map_or_else(Vec::new, |(b, place)| b.frames[place].rates_gb_per_s())
     }
 
     /// Says whose bar it is, where there are two side by side.
@@ -93,26 +129,25 @@ impl Lane<'_> {
         if lanes.len() < 2 {
             return Ok(());
         }
-        let name = if self.analyzed.run.is_native() { "native" } else { "VM" };
-        chart.note(top, (0, moved), (HPos::Center, VPos::Bottom), name, GREY)
+        chart.note(top, (0, moved), (HPos::Center, VPos::Bottom), self.analyzed.short, GREY)
     }
 
-    pub(super) fn summary(&self, (name, bytes): &(String, u64)) -> Option<&FrameSummary> {
-        self.analyzed.summary.frame(name, *bytes)
+    pub(super) fn summary(&self, frame: &FrameSummary) -> Option<&FrameSummary> {
+        self.analyzed.summary.like(frame)
     }
 }
 
 /// Lowest and highest rate of all runs.
-fn rate_range(lanes: &[Lane<'_>]) -> (f64, f64) {
+pub(super) fn rate_range(lanes: &[Lane<'_>]) -> (f64, f64) {
     let rates = || lanes.iter().flat_map(|l| frames(l.analyzed)).filter_map(|f| f.rate);
     let low = rates().map(|r| r.min_gb_per_s).fold(f64::INFINITY, f64::min);
     let high = rates().map(|r| r.max_gb_per_s).fold(0.0, f64::max);
     if low.is_finite() { (low, high) } else { (0.0, 1.0) }
 }
 
-fn distribution(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) -> Drawn {
+fn distribution(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
     let (low, high) = rate_range(lanes);
-    let x = Axis::categories("", &labels(names));
+    let x = places.axis();
     let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
     let mut legend = runs_legend(lanes, Swatch::Dot);
     if lanes.iter().flat_map(|l| frames(l.analyzed)).any(|f| f.above_limit > 0) {
@@ -126,11 +161,11 @@ fn distribution(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) ->
     };
     let chart = panel.draw(area, &x, &y)?;
     for lane in lanes {
-        for (place, name) in names.iter().enumerate() {
-            let rates = lane.rates(name);
+        for (place, frame) in places.frames.iter().enumerate() {
+            let rates = lane.rates(frame);
             let middle = place as f64 + lane.offset;
             draw_box(&chart, &y, middle, lane.color, &Sorted::new(rates.clone()))?;
-            let limit = lane.analyzed.summary.bandwidth.as_ref().map(|b| &b.believable_limit);
+            let limit = lane.analyzed.summary.bandwidth.as_ref().and_then(|b| b.believable_limit.as_ref());
             for (index, rate) in rates.iter().enumerate() {
                 // A fixed scatter: fractional parts of multiples of the golden ratio never bunch.
                 let scatter = ((index as f64 * 0.618_033_988_75).fract() - 0.5) * 1.5 * HALF_WIDTH;
@@ -157,54 +192,5 @@ fn draw_box(chart: &Chart<'_>, y: &Axis, middle: f64, color: RGBColor, rates: &S
     chart.plotting_area().draw(&Rectangle::new(corners, style::line(color, 1)))?;
     let bar = [(left, y.at(median)), (right, y.at(median))];
     chart.plotting_area().draw(&PathElement::new(bar, style::line(color, 3)))?;
-    Ok(())
-}
-
-fn scaling(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
-    let (low, high) = rate_range(lanes);
-    let largest =
-        lanes.iter().flat_map(|l| frames(l.analyzed)).map(|f| f.size_bytes).max().unwrap_or(1) as f64 / 1e6;
-    let x = Axis::linear("frame size, MB (1e6 bytes)", 0.0, largest * 1.15, plain);
-    let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
-    // The first lane is the run the report is about.
-    let limit =
-        lanes.first().and_then(|l| l.analyzed.summary.bandwidth.as_ref()).map(|b| &b.believable_limit);
-    let mut facts = vec!["mean rate ± standard deviation".to_owned()];
-    if let Some(limit) = limit {
-        let source = limit.copy_kernel.as_ref().map_or_else(
-            || "no copy was measured".to_owned(),
-            |kernel| format!("fastest copy measured, {kernel}"),
-        );
-        facts[0] += &format!("; believable up to {} GB/s ({source})", four_digits(limit.gb_per_s));
-    }
-    let panel = Panel {
-        title: "Scaling".into(),
-        facts,
-        legend: runs_legend(lanes, Swatch::Line),
-        ..Panel::default()
-    };
-    let chart = panel.draw(area, &x, &y)?;
-    if let Some(limit) = limit.filter(|l| l.gb_per_s < y.high() && l.gb_per_s > y.low()) {
-        let line = [(x.part(0.0), y.at(limit.gb_per_s)), (x.part(1.0), y.at(limit.gb_per_s))];
-        chart.plotting_area().draw(&PathElement::new(line, style::line(VERMILLION, 1)))?;
-        let place = (x.part(0.01), y.at(limit.gb_per_s));
-        chart.note(place, (0, -3), (HPos::Left, VPos::Bottom), "believable limit", VERMILLION)?;
-    }
-    for lane in lanes {
-        let points: Vec<_> = frames(lane.analyzed)
-            .iter()
-            .filter_map(|f| Some((x.at(f.size_bytes as f64 / 1e6), f.rate?)))
-            .collect();
-        let path: Vec<_> = points.iter().map(|(at, rate)| (*at, y.at(rate.mean_gb_per_s))).collect();
-        chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(lane.color, 2)))?;
-        for (place, (_, rate)) in path.into_iter().zip(&points) {
-            let spread = rate.stddev_gb_per_s.unwrap_or(0.0);
-            let ends = (y.at(rate.mean_gb_per_s - spread), y.at(rate.mean_gb_per_s + spread));
-            chart.whisker(place.0, ends, style::line(lane.color, 1))?;
-            chart.plotting_area().draw(&Circle::new(place, px(5), style::fill(lane.color, 1.0)))?;
-            let label = four_digits(rate.mean_gb_per_s);
-            chart.note(place, (9, -9), (HPos::Left, VPos::Bottom), &label, INK)?;
-        }
-    }
     Ok(())
 }

@@ -4,43 +4,37 @@ use plotters::element::Rectangle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, nanoseconds};
-use super::bandwidth::{HALF_WIDTH, LOG_BEYOND, Lane, frames, labels, runs_legend};
+use super::bandwidth::{HALF_WIDTH, LOG_BEYOND, Lane, Places, frames, runs_legend};
 use super::panel::{Panel, Swatch};
-use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, SKY, VERMILLION};
+use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PURPLE, SKY, VERMILLION};
+use crate::report::text::grouped;
+use crate::summary::FrameSummary;
 
-pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) -> Drawn {
+pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
     let summaries = || lanes.iter().flat_map(|l| frames(l.analyzed));
     let highest = summaries().filter_map(|f| f.duration_max_ns).max().unwrap_or(1) as f64;
     let median = summaries().filter_map(|f| f.duration_median_ns).max().unwrap_or(1) as f64;
     let lowest = summaries().filter_map(|f| f.duration_min_ns).min().unwrap_or(1) as f64;
-    let x = Axis::categories("", &labels(names));
-    let y = if highest > median * LOG_BEYOND {
+    let x = places.axis();
+    let least = summaries().filter_map(|f| f.duration_median_ns).min().unwrap_or(1) as f64;
+    // Parts of a bar can only be stacked on a linear axis.
+    let logarithmic = highest > median * LOG_BEYOND || median > least * LOG_BEYOND;
+    let crowded = places.is_crowded(lanes);
+    let y = if logarithmic {
         Axis::log("time, log scale", lowest / 2.0, highest * 3.0, nanoseconds)
     } else {
         Axis::linear("time", 0.0, highest * 1.2, nanoseconds)
     };
     let split = summaries().any(|f| f.write_median_ns.is_some() && f.read_median_ns.is_some())
-        && highest <= median * LOG_BEYOND;
-    let mut facts = vec![
-        "bar: medians of the parts; figure: median of the whole; whisker: shortest to longest".to_owned(),
-    ];
-    let verify: Vec<_> = names
-        .iter()
-        .filter_map(|name| {
-            Some(format!(
-                "{} {}",
-                name.0,
-                nanoseconds(round3(lanes[0].summary(name)?.verify_median_ns? as f64))
-            ))
-        })
-        .collect();
-    if !verify.is_empty() {
-        facts.push(format!(
-            "verification comes after it ({}): {}",
-            lanes[0].analyzed.title(),
-            verify.join(", ")
-        ));
+        && !logarithmic
+        && !summaries().any(|f| f.setup.overlaps());
+    let bar = if split { "medians of the parts" } else { "median" };
+    let figure = if crowded { "" } else { "; figure: median of the whole" };
+    let mut facts = vec![format!("bar: {bar}{figure}; whisker: shortest to longest")];
+    if !split && summaries().any(|f| f.setup.overlaps()) {
+        facts[0] += "; write and read overlap";
     }
+    facts.extend(verification(lanes, places));
     let legend = if split {
         vec![
             (Swatch::Block(SKY, 1.0), "write".to_owned()),
@@ -53,8 +47,8 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u
     let panel = Panel { title: "Duration".into(), facts, legend, ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
     for lane in lanes {
-        for (place, name) in names.iter().enumerate() {
-            let Some(frame) = lane.summary(name) else { continue };
+        for (place, wanted) in places.frames.iter().enumerate() {
+            let Some(frame) = lane.summary(wanted) else { continue };
             let middle = place as f64 + lane.offset;
             let (left, right) = (middle - HALF_WIDTH, middle + HALF_WIDTH);
             let mut foot = y.low();
@@ -72,6 +66,9 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u
             }
             if let (Some(min), Some(max)) = (frame.duration_min_ns, frame.duration_max_ns) {
                 chart.whisker(middle, (y.at(min as f64), y.at(max as f64)), style::line(INK, 1))?;
+                if crowded {
+                    continue;
+                }
                 let label =
                     frame.duration_median_ns.map_or_else(String::new, |ns| nanoseconds(round3(ns as f64)));
                 let top = (middle, y.at(max as f64));
@@ -83,6 +80,19 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u
     Ok(())
 }
 
+/// What verification took in the main run, by format or, where these are many, from the fastest to the slowest.
+fn verification(lanes: &[Lane<'_>], places: &Places<'_>) -> Option<String> {
+    let time = |ns: u64| nanoseconds(round3(ns as f64));
+    let all: Vec<_> = places.frames.iter().filter_map(|f| Some((f, f.verify_median_ns?))).collect();
+    let (least, most) = (all.iter().map(|(_, ns)| *ns).min()?, all.iter().map(|(_, ns)| *ns).max()?);
+    let times = if all.len() > 3 {
+        format!("{} to {}", time(least), time(most))
+    } else {
+        all.iter().map(|(f, ns)| format!("{} {}", f.label, time(*ns))).collect::<Vec<_>>().join(", ")
+    };
+    Some(format!("verification comes after it ({}): {times}", lanes.first()?.analyzed.title()))
+}
+
 /// Rounded to three significant digits.
 fn round3(value: f64) -> f64 {
     if value == 0.0 {
@@ -92,38 +102,47 @@ fn round3(value: f64) -> f64 {
     (value / unit).round() * unit
 }
 
-pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64)]) -> Drawn {
-    let x = Axis::categories("", &labels(names));
+pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
+    let x = places.axis();
     let y = Axis::marked(
         "% of frames sent",
         0.0,
         128.0,
         (0..=5).map(|i| (f64::from(i) * 20.0, format!("{} %", i * 20))).collect(),
     );
-    let panel = Panel {
-        title: "Success".into(),
-        facts: vec!["ok of sent; what was verified beside it".into()],
-        legend: vec![
-            (Swatch::Block(GREEN, 0.85), "ok".to_owned()),
-            (Swatch::Block(VERMILLION, 0.85), "failed".to_owned()),
-            (Swatch::Block(GREY, 0.6), "lost".to_owned()),
-        ],
-        ..Panel::default()
-    };
+    let crowded = places.is_crowded(lanes);
+    let mut legend = vec![
+        (Swatch::Block(GREEN, 0.85), "ok".to_owned()),
+        (Swatch::Block(VERMILLION, 0.85), "failed".to_owned()),
+        (Swatch::Block(GREY, 0.6), "lost".to_owned()),
+    ];
+    if lanes.iter().flat_map(|l| frames(l.analyzed)).any(|f| f.dropped() > 0) {
+        legend.insert(2, (Swatch::Block(PURPLE, 0.85), "dropped, never sent".to_owned()));
+    }
+    let facts =
+        if crowded { vec![totals(lanes)] } else { vec!["ok of sent; what was verified beside it".into()] };
+    let panel = Panel { title: "Success".into(), facts, legend, ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
     for lane in lanes {
-        for (place, name) in names.iter().enumerate() {
-            let Some(frame) = lane.summary(name) else { continue };
+        for (place, wanted) in places.frames.iter().enumerate() {
+            let Some(frame) = lane.summary(wanted) else { continue };
             let middle = place as f64 + lane.offset;
             let percent = |count: u64| count as f64 * 100.0 / frame.sent as f64;
             let mut foot = 0.0;
-            for (count, color, opacity) in
-                [(frame.ok, GREEN, 0.85), (frame.failed, VERMILLION, 0.85), (frame.lost, GREY, 0.6)]
-            {
+            let dropped = frame.dropped();
+            for (count, color, opacity) in [
+                (frame.ok, GREEN, 0.85),
+                (frame.failed - dropped, VERMILLION, 0.85),
+                (dropped, PURPLE, 0.85),
+                (frame.lost, GREY, 0.6),
+            ] {
                 let head = foot + percent(count);
                 let corners = [(middle - HALF_WIDTH, y.at(head)), (middle + HALF_WIDTH, y.at(foot))];
                 chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, opacity)))?;
                 foot = head;
+            }
+            if crowded {
+                continue;
             }
             let top = (middle, y.at(foot));
             chart.note(
@@ -139,4 +158,19 @@ pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], names: &[(String, u64
         }
     }
     Ok(())
+}
+
+/// Of each run over all its formats, where single bars have no room for figures.
+fn totals(lanes: &[Lane<'_>]) -> String {
+    let of = |(lane, side): (&Lane<'_>, &str)| {
+        let sum = |of: fn(&FrameSummary) -> u64| frames(lane.analyzed).iter().map(of).sum::<u64>();
+        let counts = format!(
+            "{} of {} ok, {} verified",
+            grouped(sum(|f| f.ok)),
+            grouped(sum(|f| f.sent)),
+            grouped(sum(|f| f.verified))
+        );
+        if lanes.len() > 1 { format!("{side} {}: {counts}", lane.analyzed.short) } else { counts }
+    };
+    lanes.iter().zip(["left", "right"]).map(of).collect::<Vec<_>>().join("; ")
 }

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::{Axis, nanoseconds, plain};
 use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE};
-use super::{Context, Series};
+use super::{Context, Series, quantity};
 use crate::analysis::Analysis;
 use crate::report::text::{duration, grouped, plural};
 use crate::stats::{Percentile, Sorted};
@@ -19,8 +19,9 @@ const LABEL_ROWS: usize = 3;
 pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let series = Series::processed(analysis);
     let (upper, lower) = area.split_vertically(area.dim_in_pixel().1 as i32 / 2);
-    linear(&upper, &series, Context::of(analysis))?;
-    logarithmic(&lower, &series)
+    let words = quantity(analysis);
+    linear(&upper, &series, words, Context::of(analysis))?;
+    logarithmic(&lower, &series, words)
 }
 
 /// Where the linear panel ends: twelve interquartile ranges above the third quartile (Tukey's fence for far-out values
@@ -43,7 +44,7 @@ fn body_end(samples: &Sorted<u64>) -> u64 {
     samples.as_slice()[..within].last().copied().unwrap_or(end)
 }
 
-fn linear(area: &Area<'_>, series: &[Series], context: Context) -> Drawn {
+fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context: Context) -> Drawn {
     let low = series.iter().map(Series::min).min().unwrap_or(0);
     let high = series.iter().map(|s| body_end(&s.sorted)).max().unwrap_or(1).max(low);
     let bin = ((high - low) / LINEAR_BINS + 1).max(1);
@@ -76,7 +77,7 @@ fn linear(area: &Area<'_>, series: &[Series], context: Context) -> Drawn {
 
     let pad = ((bins as u64 * bin) as f64 * 0.02).max(5.0);
     let x = Axis::linear(
-        "round-trip time to PROCESSED, linear scale",
+        &format!("{time} to PROCESSED, linear scale"),
         (low as f64 - pad).max(0.0),
         (low + bins as u64 * bin) as f64 + pad,
         nanoseconds,
@@ -85,7 +86,7 @@ fn linear(area: &Area<'_>, series: &[Series], context: Context) -> Drawn {
     let y =
         Axis::linear(&format!("% of messages per {} bin", nanoseconds(bin as f64)), 0.0, peak * 1.05, plain);
     let panel = Panel {
-        title: "Round-trip latency: the body".into(),
+        title: format!("{title}: the body"),
         context: Some(context),
         facts,
         legend: legend(series),
@@ -99,7 +100,7 @@ fn linear(area: &Area<'_>, series: &[Series], context: Context) -> Drawn {
     mark_percentiles(&chart, &x, &y, &series[0])
 }
 
-fn logarithmic(area: &Area<'_>, series: &[Series]) -> Drawn {
+fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> Drawn {
     let low = series.iter().map(Series::min).min().unwrap_or(1).max(1);
     let high = series.iter().map(Series::max).max().unwrap_or(1).max(low);
     let edges = log_edges(low, high);
@@ -121,7 +122,7 @@ fn logarithmic(area: &Area<'_>, series: &[Series]) -> Drawn {
         facts.push(format!("{} of 0 ns drawn in the first bin", plural(zeros, "message")));
     }
     let x = Axis::log(
-        "round-trip time to PROCESSED, log scale",
+        &format!("{time} to PROCESSED, log scale"),
         edges[0] / 1.05,
         edges[edges.len() - 1] * 1.05,
         nanoseconds,
@@ -129,7 +130,7 @@ fn logarithmic(area: &Area<'_>, series: &[Series]) -> Drawn {
     let peak = heights.iter().flatten().copied().fold(1.0, f64::max);
     let y = Axis::log("messages per bin, log scale", 0.7, (peak * 1.6).max(12.0), |v| grouped(v as u64));
     let panel = Panel {
-        title: "Round-trip latency: all of it".into(),
+        title: format!("{title}: all of it"),
         facts,
         legend: legend(series),
         headroom: 2 + 17 * LABEL_ROWS as i32,

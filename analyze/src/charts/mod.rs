@@ -3,18 +3,23 @@
 mod axis;
 mod bandwidth;
 mod bandwidth_bars;
+mod experiments;
 mod histogram;
 mod over_time;
 mod panel;
 mod percentiles;
+mod scaling;
 mod style;
 
 use crate::analysis::{Analysis, Analyzed};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::latency_summary::LatencySummary;
+use crate::matrix::Matrix;
 use crate::output::Artifact;
 use crate::report::text::plural;
 use crate::stats::Sorted;
+use experiments::Experiments;
 use style::{Area, Drawn};
 
 /// Width and height of each latency picture, in pixels.
@@ -51,6 +56,20 @@ pub fn draw_all(analysis: &Analysis, interrupt: &Interrupt) -> Result<Vec<Artifa
     Ok(artifacts)
 }
 
+/// experiments.png, if the runs have anything to draw.
+///
+/// # Errors
+/// [`Error::Draw`], [`Error::Interrupted`].
+pub fn draw_experiments(matrix: &Matrix, interrupt: &Interrupt) -> Result<Option<Artifact>, Error> {
+    interrupt.check()?;
+    let Some(experiments) = Experiments::of(matrix) else { return Ok(None) };
+    let (width, height) = experiments.size();
+    let name = "experiments.png";
+    let bytes = style::picture(width, height, |area| experiments.draw(area))
+        .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
+    Ok(Some(Artifact { name, bytes }))
+}
+
 /// The picture of a run without a single acknowledged message.
 fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let failed = analysis.main.summary.latency.as_ref().map_or(0, |l| l.failed + l.lost);
@@ -63,11 +82,26 @@ fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     Ok(())
 }
 
-/// Round trips to PROCESSED of one run, in ascending order.
+/// Times to PROCESSED of one run, in ascending order.
 struct Series {
     name: String,
     is_main: bool,
     sorted: Sorted<u64>,
+}
+
+/// The baseline, if its latency is counted from the same moment as the main run's.
+fn comparable_baseline(analysis: &Analysis) -> Option<&Analyzed> {
+    let is_open = |analyzed: &Analyzed| analyzed.summary.latency.as_ref().map(LatencySummary::is_open);
+    analysis.baseline.as_ref().filter(|baseline| is_open(baseline) == is_open(&analysis.main))
+}
+
+/// What the main run's times are, as a title begins and as an axis says it.
+fn quantity(analysis: &Analysis) -> [&'static str; 2] {
+    if analysis.main.summary.latency.as_ref().is_some_and(LatencySummary::is_open) {
+        ["Latency from the due time", "time from the due time"]
+    } else {
+        ["Round-trip latency", "round-trip time"]
+    }
 }
 
 impl Series {
@@ -78,7 +112,7 @@ impl Series {
             let sorted = Sorted::new(samples);
             (!sorted.as_slice().is_empty()).then(|| Self { name: analyzed.title(), is_main, sorted })
         };
-        let baseline = analysis.baseline.as_ref().and_then(|b| of(b, false));
+        let baseline = comparable_baseline(analysis).and_then(|b| of(b, false));
         of(&analysis.main, true).into_iter().chain(baseline).collect()
     }
 

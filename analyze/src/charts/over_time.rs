@@ -1,4 +1,4 @@
-//! latency_over_time.png: round trips by iteration, and where messages failed or left no row.
+//! latency_over_time.png: latency by iteration, and where messages failed or left no row.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use plotters::style::RGBColor;
 use super::axis::{Axis, nanoseconds};
 use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE, SKY, VERMILLION, px};
-use super::{Context, Series};
+use super::{Context, Series, comparable_baseline, quantity};
 use crate::analysis::{Analysis, Analyzed};
 use crate::input::{Latency, Sample};
 use crate::report::text::{grouped, plural};
@@ -27,9 +27,10 @@ struct Bucket {
 
 pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let Some(latency) = &analysis.main.run.latency else { return Ok(()) };
-    let baseline = analysis.baseline.as_ref().and_then(|b| Some((b, b.run.latency.as_ref()?)));
+    let baseline = comparable_baseline(analysis).and_then(|b| Some((b, b.run.latency.as_ref()?)));
     let bucketed = latency.samples.len() > 2 * BUCKETS;
 
+    let [title, time] = quantity(analysis);
     let range = iterations(latency);
     let series = Series::processed(analysis);
     let low = series.iter().map(Series::min).min().unwrap_or(1).max(1) as f64;
@@ -40,21 +41,21 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     // The foot of the plot is kept free for the marks of failures.
     let y = if high / low > 10.0 {
         Axis::log(
-            "round-trip time to PROCESSED, log scale",
+            &format!("{time} to PROCESSED, log scale"),
             low / (high / low).powf(0.1),
             high * 1.3,
             nanoseconds,
         )
     } else {
         Axis::linear(
-            "round-trip time to PROCESSED",
+            &format!("{time} to PROCESSED"),
             (low - (high - low).max(2.0) * 0.15).max(0.0),
             high + (high - low).max(2.0) * 0.1,
             nanoseconds,
         )
     };
     let panel = Panel {
-        title: "Round-trip latency over time".into(),
+        title: format!("{title} over time"),
         context: Some(Context::of(analysis)),
         facts: vec![how_drawn(latency, bucketed)],
         legend: legend(&analysis.main, latency, baseline.map(|(b, _)| b), bucketed),
@@ -187,6 +188,9 @@ mod tests {
                 iteration: i,
                 processed_ns: if i == 7_777 { 50_000 } else { 130 },
                 received_ns: None,
+                send_delay_ns: None,
+                to_guest_ns: None,
+                to_host_ns: None,
             })
             .collect();
         let buckets = buckets(&samples);

@@ -1,4 +1,4 @@
-//! latency_percentiles.png: round-trip time by percentile, the axis stretched towards the tail.
+//! latency_percentiles.png: latency by percentile, the axis stretched towards the tail.
 //!
 //! Position on the x axis is log10(1 / (1 - p)), as in HdrHistogram's plots: each further nine takes the same room.
 
@@ -6,10 +6,10 @@ use plotters::element::{Circle, PathElement, Rectangle};
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::Context;
 use super::axis::{Axis, nanoseconds};
 use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, px};
+use super::{Context, comparable_baseline, quantity};
 use crate::analysis::{Analysis, Analyzed};
 use crate::report::text::duration;
 use crate::stats::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
@@ -25,7 +25,7 @@ struct Curve {
 
 pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let mut curves = curves(&analysis.main, BLUE, GREEN);
-    if let Some(baseline) = &analysis.baseline {
+    if let Some(baseline) = comparable_baseline(analysis) {
         curves.extend(curves_of_baseline(baseline));
     }
     let all = || curves.iter().flat_map(|c| c.samples.as_slice());
@@ -33,18 +33,19 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         (all().min().copied().unwrap_or(1).max(1) as f64, all().max().copied().unwrap_or(1) as f64);
     let most = curves.iter().map(|c| c.samples.as_slice().len()).max().unwrap_or(1);
 
+    let [title, time] = quantity(analysis);
     let end = (most as f64).log10().max(1.0) + 0.3;
     let x = Axis::marked("percentile", 0.0, end, marks(end));
     let y = if high / low > 10.0 {
-        Axis::log("round-trip time, log scale", low / 1.3, high * 1.6, nanoseconds)
+        Axis::log(&format!("{time}, log scale"), low / 1.3, high * 1.6, nanoseconds)
     } else {
         let spread = (high - low).max(2.0);
-        Axis::linear("round-trip time", (low - spread * 0.1).max(0.0), high + spread * 0.15, nanoseconds)
+        Axis::linear(time, (low - spread * 0.1).max(0.0), high + spread * 0.15, nanoseconds)
     };
     let mut legend: Vec<_> = curves.iter().map(|c| (Swatch::Line(c.color), c.name.clone())).collect();
     legend.push((Swatch::Block(GREY, UNKNOWN_SHADE), format!("n/a: fewer than {MIN_SAMPLES_BEYOND} beyond")));
     let panel = Panel {
-        title: "Round-trip latency by percentile".into(),
+        title: format!("{title} by percentile"),
         context: Some(Context::of(analysis)),
         facts: vec![
             "nearest rank, from every ok message; the right end of a curve is its slowest message".into(),

@@ -1,9 +1,10 @@
-//! One bandwidth file: its rows by frame format, smallest frame first.
+//! One bandwidth file: its rows by frame format and the way the frames took, smallest frame first.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::kind::shorten;
+use super::setup::Setup;
 use super::status;
 use super::table::Table;
 use crate::error::Error;
@@ -11,30 +12,73 @@ use crate::error::Error;
 /// Status given to an unverified row of a file that has no status column.
 const NOT_VERIFIED: &str = "not_verified";
 
+/// Status of a frame that was due while no slot was free.
+pub const DROPPED: &str = "dropped";
+
 /// One frame that arrived. Durations in nanoseconds on the host's clock; `None` where not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {
+    /// Its iteration number.
+    pub iteration: u64,
     /// First byte written to PROCESSED.
     pub duration_ns: u64,
     /// Writing the frame into the region.
     pub write_ns: Option<u64>,
     /// Publication to RECEIVED.
     pub notify_ns: Option<u64>,
-    /// RECEIVED to PROCESSED: the guest reads.
+    /// RECEIVED to PROCESSED: the receiver reads.
     pub read_ns: Option<u64>,
     /// PROCESSED to the verdict, outside the duration.
     pub verify_ns: Option<u64>,
-    /// The guest's copy on the guest's own clock.
+    /// The guest's copy, or its write when it is the sender, on the guest's own clock.
     pub guest_read_ns: Option<u64>,
-    /// Whether the guest's digest matched.
+    /// How much of that it waited for the other side.
+    pub guest_stall_ns: Option<u64>,
+    /// First byte written, since the start of the test.
+    pub start_ns: Option<u64>,
+    /// Due time to PROCESSED; of an open-loop stream only.
+    pub from_due_ns: Option<u64>,
+    /// Whether it came after the next one was due.
+    pub late: bool,
+    /// Largest clock gap of the host's thread meanwhile.
+    pub gap_ns: Option<u64>,
+    /// Involuntary context switches of it meanwhile.
+    pub switches: Option<u64>,
+    /// Whether the receiver's digest matched.
     pub verified: bool,
+    /// Whether it was left unchecked on purpose: the row's digest is none.
+    pub spared: bool,
 }
 
-/// All rows of one frame format.
+impl Transfer {
+    /// The guest's copy without its waiting for the other side, in nanoseconds.
+    #[must_use]
+    pub fn guest_copy_ns(&self) -> Option<u64> {
+        Some(self.guest_read_ns?.saturating_sub(self.guest_stall_ns.unwrap_or(0))).filter(|ns| *ns > 0)
+    }
+
+    /// First byte written to PROCESSED, as a moment since the start of the test, in nanoseconds.
+    #[must_use]
+    pub fn end_ns(&self) -> Option<u64> {
+        Some(self.start_ns?.saturating_add(self.duration_ns))
+    }
+}
+
+/// All rows of one frame format that took the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Lower-case name, such as `1080p`.
+    /// Name, such as `1080p` or `64B`.
     pub name: String,
+    /// The name, and what tells it from others of the file: `4k chunked`.
+    pub label: String,
+    /// How it was carried.
+    pub setup: Setup,
+    /// Bytes published at a time, of the last row that says so.
+    pub chunk_bytes: Option<u64>,
+    /// Slots in turn, likewise.
+    pub slots: Option<u64>,
+    /// Digests its rows name, none of them `none`.
+    pub digests: Vec<String>,
     /// Payload bytes, each counted once.
     pub bytes: u64,
     /// Ok rows in the order of the file.
@@ -46,16 +90,43 @@ pub struct Frame {
 }
 
 impl Frame {
+    fn new(name: String, bytes: u64) -> Self {
+        Self {
+            label: name.clone(),
+            name,
+            setup: Setup::default(),
+            chunk_bytes: None,
+            slots: None,
+            digests: Vec::new(),
+            bytes,
+            transfers: Vec::new(),
+            failures: BTreeMap::new(),
+            lost: 0,
+        }
+    }
+
     /// Payload rate of one transfer, in GB/s: bytes / nanoseconds, since 1e9 bytes/s is one byte a nanosecond.
     #[must_use]
     pub fn gb_per_s(&self, transfer: &Transfer) -> f64 {
         self.bytes as f64 / transfer.duration_ns as f64
     }
 
-    /// Payload rates of all ok rows, in GB/s.
+    /// Payload rates of all ok rows, in GB/s. Several frames of a stream are in flight at a time, so what counts there is
+    /// the time from the end of one frame to the end of the next: the rates are of neighbours that both arrived.
     #[must_use]
     pub fn rates_gb_per_s(&self) -> Vec<f64> {
+        if self.setup.is_stream() {
+            return self.periods_ns().map(|ns| self.bytes as f64 / ns as f64).collect();
+        }
         self.transfers.iter().map(|t| self.gb_per_s(t)).collect()
+    }
+
+    /// Times from PROCESSED of one frame to PROCESSED of the next, in nanoseconds, where both arrived.
+    pub fn periods_ns(&self) -> impl Iterator<Item = u64> + '_ {
+        let pairs = self.transfers.windows(2);
+        let neighbours = pairs.filter(|pair| pair[0].iteration.saturating_add(1) == pair[1].iteration);
+        let period = |pair: &[Transfer]| pair[1].end_ns()?.checked_sub(pair[0].end_ns()?);
+        neighbours.filter_map(period).filter(|ns| *ns > 0)
     }
 
     /// Rows in the file.
@@ -82,10 +153,15 @@ impl Bandwidth {
         let (sizes, durations) = (column("test_size_bytes"), column("duration_ns"));
         let (writes, notifies) = (column("write_ns"), column("notify_ns"));
         let (reads, verifies) = (column("read_ns"), column("verify_ns"));
-        let guest_reads = column("guest_read_ns");
+        let (guest_reads, guest_stalls) = (column("guest_read_ns"), column("guest_stall_ns"));
+        let (starts, from_dues, lates) = (column("start_ns"), column("from_due_ns"), column("late"));
+        let (gaps, switches) = (column("gap_ns"), column("switches"));
+        let (chunks, slots) = (column("chunk_bytes"), column("slots"));
+        let digests = table.texts("verify");
+        let setups = Setup::of_rows(table)?;
         let rates = table.reals("bandwidth_gbps");
         let verdicts = table.texts("data_verified");
-        let statuses = table.texts("status");
+        let (names, statuses) = (table.texts("frame_type"), table.texts("status"));
         let has_status = table.has("status");
 
         let mut frames: Vec<Frame> = Vec::new();
@@ -93,7 +169,7 @@ impl Bandwidth {
         let mut disagreeing_rates = None;
         for row in 0..table.rows() {
             let problem = |column: &str, why: &str| table.problem(row, column, why);
-            let name = frame_name(table, row)?;
+            let name = frame_name(names[row], table, row)?;
             let bytes =
                 sizes[row].filter(|&b| b > 0).ok_or_else(|| problem("test_size_bytes", "empty or 0"))?;
             let verified = is_verified(verdicts[row]).map_err(|why| problem("data_verified", why))?;
@@ -102,12 +178,20 @@ impl Bandwidth {
             } else {
                 verified
             };
-            let index = frames.iter().position(|f| f.name == name && f.bytes == bytes).unwrap_or_else(|| {
-                let (transfers, failures) = (Vec::new(), BTreeMap::new());
-                frames.push(Frame { name, bytes, transfers, failures, lost: 0 });
+            let setup = &setups[row];
+            let same = |f: &Frame| f.name == name && f.bytes == bytes && f.setup.agrees_with(setup);
+            let index = frames.iter().position(same).unwrap_or_else(|| {
+                frames.push(Frame::new(name, bytes));
                 frames.len() - 1
             });
             let frame = &mut frames[index];
+            frame.setup.complete_from(setup);
+            frame.chunk_bytes = chunks[row].or(frame.chunk_bytes);
+            frame.slots = slots[row].or(frame.slots);
+            let digest = digests[row].filter(|digest| *digest != "none");
+            if let Some(digest) = digest.filter(|digest| !frame.digests.iter().any(|d| d == digest)) {
+                frame.digests.push(shorten(digest));
+            }
             frame.lost = frame.lost.saturating_add(numbering.absent_before(table, row, index)?);
             if !ok {
                 let status = statuses[row].unwrap_or(NOT_VERIFIED).to_owned();
@@ -123,22 +207,46 @@ impl Bandwidth {
                 disagreeing_rates.get_or_insert((0, table.line(row))).0 += 1;
             }
             frame.transfers.push(Transfer {
+                iteration: numbering.iterations[row],
                 duration_ns,
                 write_ns: writes[row],
                 notify_ns: notifies[row],
                 read_ns: reads[row],
                 verify_ns: verifies[row],
                 guest_read_ns: guest_reads[row],
+                guest_stall_ns: guest_stalls[row],
+                start_ns: starts[row],
+                from_due_ns: from_dues[row],
+                late: lates[row].is_some_and(|late| late > 0),
+                gap_ns: gaps[row],
+                switches: switches[row],
                 verified,
+                spared: digests[row] == Some("none"),
             });
         }
+        // Stable: ways of one size stay in the order of the file.
         frames.sort_by(|a, b| (a.bytes, &a.name).cmp(&(b.bytes, &b.name)));
+        label(&mut frames);
         Ok(Self { path: table.path().into(), frames, disagreeing_rates })
     }
 }
 
-fn frame_name(table: &Table, row: usize) -> Result<String, Error> {
-    let name = table.texts("frame_type")[row].unwrap_or_default().to_lowercase();
+/// Tells frames of one name apart by what differs among them.
+fn label(frames: &mut [Frame]) {
+    let keys: Vec<_> = frames.iter().map(|f| (f.name.clone(), f.bytes, f.setup.clone())).collect();
+    for frame in frames {
+        let same = keys.iter().filter(|(name, bytes, _)| *name == frame.name && *bytes == frame.bytes);
+        let distinction = frame.setup.distinction(&same.map(|(_, _, setup)| setup).collect::<Vec<_>>());
+        if !distinction.is_empty() {
+            frame.label = format!("{} {distinction}", frame.name);
+        }
+    }
+}
+
+/// Formats are lower-case, as the prototype wrote `4K`; plain sizes keep their unit's letters.
+fn frame_name(name: Option<&str>, table: &Table, row: usize) -> Result<String, Error> {
+    let name = name.unwrap_or_default();
+    let name = if name.ends_with('B') { name.to_owned() } else { name.to_lowercase() };
     if status::is_name(&name, |c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
         return Ok(name);
     }
@@ -195,6 +303,7 @@ impl Numbering {
 mod tests {
     use super::super::text::Text;
     use super::*;
+    use proptest::prelude::*;
     use std::path::Path;
 
     const TWELVE: &str = "iteration,frame_type,width,height,bpp,test_size_bytes,test_size_mb,duration_ns,duration_ms,\
@@ -239,6 +348,61 @@ mod tests {
             parse(&format!("{TWELVE}\n{twice}")).unwrap_err(),
             "f, line 4, column iteration: 1 after 1; iterations of a frame type must increase"
         );
+    }
+
+    const NEW: &str = "write_ns,notify_ns,read_ns,verify_ns,status,guest_read_ns,guest_verify_ns,mode,direction,cache,\
+                       consume,verify,chunk_bytes,slots,copy_kernel,guest_copy_kernel,guest_stall_ns,start_ns,\
+                       from_due_ns,late,gap_ns,switches";
+
+    #[test]
+    fn rows_are_grouped_by_the_way_they_took_and_named_by_what_differs() {
+        let row = |i: u64, mode: &str, kernel: &str| {
+            format!(
+                "{i},4KiB,0,0,0,4096,0.00,4096,0.00,953.67,0.93,1,9,9,9,9,ok,100,9,{mode},host-to-guest,warm,copy,xxh3,\
+                 64,2,{kernel},avx2,60,1000,,,0,0\n"
+            )
+        };
+        let dropped =
+            "3,4KiB,0,0,0,4096,0.00,,,,,0,,,,,dropped,,,chunked,host-to-guest,warm,copy,none,64,2,,,,,,,,\n";
+        let rows =
+            [row(1, "whole", "memcpy"), row(1, "chunked", "memcpy"), row(2, "chunked", "memcpy")].concat();
+        let bandwidth = parse(&format!("{TWELVE},{NEW}\n{rows}{dropped}")).unwrap();
+        let labels: Vec<_> = bandwidth.frames.iter().map(|f| f.label.as_str()).collect();
+        assert_eq!(labels, ["4KiB whole", "4KiB chunked"]);
+        let chunked = &bandwidth.frames[1];
+        // A row without kernels belongs to the group whose other columns it shares.
+        assert_eq!(chunked.failures, BTreeMap::from([(DROPPED.into(), 1)]));
+        assert_eq!(chunked.digests, ["xxh3"]);
+        assert_eq!(chunked.transfers[0].guest_copy_ns(), Some(40));
+        assert_eq!(chunked.transfers[0].end_ns(), Some(5096));
+        assert_eq!((chunked.chunk_bytes, chunked.slots, chunked.lost), (Some(64), Some(2), 0));
+    }
+
+    proptest! {
+        /// However rows are mixed and whatever they leave empty, each one is in exactly one group, and no group holds
+        /// two ways.
+        #[test]
+        fn every_row_belongs_to_one_way(
+            ways in prop::collection::vec((0_usize..3, 0_usize..3, prop::bool::ANY), 1..40),
+        ) {
+            let rows: String = (1..)
+                .zip(&ways)
+                .map(|(i, (mode, kernel, ok))| {
+                    let (mode, kernel) = (["", "whole", "chunked"][*mode], ["", "memcpy", "avx2"][*kernel]);
+                    let duration = if *ok { "4096" } else { "" };
+                    let status = if *ok { "ok" } else { DROPPED };
+                    format!("{i},4KiB,0,0,0,4096,0,{duration},,,,1,,,,,{status},,,{mode},,,,,,,{kernel},,,,,,,\n")
+                })
+                .collect();
+            let bandwidth = parse(&format!("{TWELVE},{NEW}\n{rows}")).unwrap();
+            let sum: u64 = bandwidth.frames.iter().map(Frame::rows).sum();
+            prop_assert_eq!(sum, ways.len() as u64);
+            for (place, one) in bandwidth.frames.iter().enumerate() {
+                for other in &bandwidth.frames[..place] {
+                    prop_assert!(one.setup != other.setup, "{:?}", one.setup);
+                }
+            }
+        }
     }
 
     #[test]

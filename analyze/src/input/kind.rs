@@ -15,6 +15,8 @@ pub(crate) enum Kind {
 pub(crate) enum ColumnType {
     /// A whole number from 0 to 2^64 - 1.
     Count,
+    /// A whole number that may be below 0: the difference of two machines' clocks.
+    Signed,
     /// A finite number, 0 or more.
     Real,
     /// Anything.
@@ -86,7 +88,9 @@ impl ColumnType {
         match column {
             "iteration" | "latency_ns" | "received_ns" | "width" | "height" | "bpp" | "test_size_bytes"
             | "duration_ns" | "write_ns" | "notify_ns" | "read_ns" | "verify_ns" | "guest_read_ns"
-            | "guest_verify_ns" => Self::Count,
+            | "guest_verify_ns" | "guest_stall_ns" | "chunk_bytes" | "slots" | "start_ns" | "from_due_ns"
+            | "late" | "gap_ns" | "switches" | "send_delay_ns" => Self::Count,
+            "to_guest_ns" | "to_host_ns" => Self::Signed,
             "latency_us" | "test_size_mb" | "duration_ms" | "bandwidth_mbps" | "bandwidth_gbps" => Self::Real,
             _ => Self::Text,
         }
@@ -106,6 +110,10 @@ impl ColumnType {
                     Some(format!("`{shown}` is negative"))
                 }
                 _ => Some(format!("`{shown}` is not a whole number")),
+            },
+            Self::Signed => match field.parse::<i64>() {
+                Ok(_) => None,
+                Err(_) => Some(format!("`{shown}` is not a whole number of 64 bits")),
             },
             Self::Real => match field.parse::<f64>() {
                 Err(_) => Some(format!("`{shown}` is not a number")),
@@ -167,6 +175,10 @@ mod tests {
         assert_eq!(count("-5").unwrap(), "`-5` is negative");
         assert_eq!(count("NaN").unwrap(), "`NaN` is not a whole number");
         assert_eq!(count("1.5").unwrap(), "`1.5` is not a whole number");
+        let signed = |field| ColumnType::Signed.problem(field);
+        assert_eq!(signed("-5"), None);
+        assert_eq!(signed("").or(signed("0")), None);
+        assert_eq!(signed("1.5").unwrap(), "`1.5` is not a whole number of 64 bits");
         let real = |field| ColumnType::Real.problem(field);
         assert_eq!(real("1.5"), None);
         assert_eq!(real("1e400").unwrap(), "`1e400` is not a finite number");

@@ -11,10 +11,16 @@ use crate::error::Error;
 pub struct Sample {
     /// Its iteration number.
     pub iteration: u64,
-    /// Round trip to PROCESSED, in nanoseconds.
+    /// To PROCESSED, in nanoseconds: from the publication in a closed loop, from the due time in an open one.
     pub processed_ns: u64,
-    /// Round trip to RECEIVED, in nanoseconds, where measured.
+    /// To RECEIVED, in nanoseconds, where measured.
     pub received_ns: Option<u64>,
+    /// Due time to publication, in nanoseconds; of an open loop only.
+    pub send_delay_ns: Option<u64>,
+    /// One way host to guest, in nanoseconds, below 0 by no more than the error of the clocks' offset.
+    pub to_guest_ns: Option<i64>,
+    /// One way guest to host, likewise.
+    pub to_host_ns: Option<i64>,
 }
 
 /// One message that was not.
@@ -61,6 +67,8 @@ impl Latency {
         let iterations = table.counts("iteration");
         let processed = table.counts("latency_ns");
         let received = table.counts("received_ns");
+        let delays = table.counts("send_delay_ns");
+        let (to_guest, to_host) = (table.signed("to_guest_ns"), table.signed("to_host_ns"));
         let has_status = table.has("status");
         let statuses = table.texts("status");
 
@@ -87,7 +95,14 @@ impl Latency {
                 let Some(processed_ns) = processed[row] else {
                     return Err(table.problem(row, "latency_ns", "empty in a row that is ok"));
                 };
-                latency.samples.push(Sample { iteration, processed_ns, received_ns: received[row] });
+                latency.samples.push(Sample {
+                    iteration,
+                    processed_ns,
+                    received_ns: received[row],
+                    send_delay_ns: delays[row],
+                    to_guest_ns: to_guest[row],
+                    to_host_ns: to_host[row],
+                });
             } else {
                 let status = statuses[row].unwrap_or_default().to_owned();
                 latency.failures.push(Failure { iteration, status });
@@ -108,13 +123,13 @@ impl Latency {
         self.gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.count()))
     }
 
-    /// Round trips to PROCESSED of the ok rows, in nanoseconds, in the order of the file.
+    /// Times to PROCESSED of the ok rows, in nanoseconds, in the order of the file.
     #[must_use]
     pub fn processed_ns(&self) -> Vec<u64> {
         self.samples.iter().map(|s| s.processed_ns).collect()
     }
 
-    /// Round trips to RECEIVED of those ok rows that have one, in nanoseconds.
+    /// Times to RECEIVED of those ok rows that have one, in nanoseconds.
     #[must_use]
     pub fn received_ns(&self) -> Vec<u64> {
         self.samples.iter().filter_map(|s| s.received_ns).collect()
@@ -158,6 +173,21 @@ mod tests {
         assert!(parse(&format!("{header}1,,,98,ok\n")).unwrap_err().contains("column latency_ns: empty"));
         assert!(parse(&format!("{header}1,1,0,98,\n")).unwrap_err().contains("column status: empty"));
         assert!(parse(&format!("{header},1,0,98,ok\n")).unwrap_err().contains("column iteration: empty"));
+    }
+
+    #[test]
+    fn one_way_times_may_be_below_zero_and_absent_columns_are_none() {
+        let header =
+            "iteration,latency_ns,latency_us,received_ns,status,send_delay_ns,to_guest_ns,to_host_ns\n";
+        let latency = parse(&format!("{header}1,130,0.13,98,ok,7,-3,133\n2,130,0.13,98,ok,,,\n")).unwrap();
+        let [first, second] = latency.samples.as_slice() else { panic!("two rows") };
+        assert_eq!(
+            (first.send_delay_ns, first.to_guest_ns, first.to_host_ns),
+            (Some(7), Some(-3), Some(133))
+        );
+        assert_eq!((second.send_delay_ns, second.to_guest_ns, second.to_host_ns), (None, None, None));
+        let old = parse("iteration,latency_ns,latency_us\n1,100,0.1\n").unwrap();
+        assert_eq!(old.samples[0].to_guest_ns, None);
     }
 
     #[test]

@@ -5,7 +5,10 @@
 mod bandwidth;
 mod kind;
 mod latency;
+mod plan;
+mod roof;
 mod run_json;
+mod setup;
 mod status;
 mod table;
 mod text;
@@ -13,9 +16,12 @@ mod text;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use bandwidth::{Bandwidth, Frame, Transfer};
+pub use bandwidth::{Bandwidth, DROPPED, Frame, Transfer};
 pub use latency::{Failure, Gap, Latency, Sample};
-pub use run_json::{Candidate, Clock, Interference, Provenance, RunJson, Side, Vm};
+pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
+pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
+pub use run_json::{Candidate, Clock, Interference, Load, Provenance, Region, RunJson, Side, Vm};
+pub use setup::Setup;
 
 use crate::error::Error;
 use kind::Kind;
@@ -41,10 +47,32 @@ pub struct Run {
 /// The run a report is about, and what it is compared with.
 #[derive(Debug, Clone)]
 pub struct Runs {
-    /// The VM's run, or the only one.
+    /// The VM's run (the loaded one of two), or the only one.
     pub main: Run,
-    /// The native run beside it.
+    /// The native run beside it, or the idle one.
     pub baseline: Option<Run>,
+    /// What the baseline is to it.
+    pub relation: Relation,
+}
+
+/// What a baseline is to the run a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// A VM and a native run.
+    VmOverNative,
+    /// A run under load and an idle one of the same VM.
+    LoadedOverIdle,
+}
+
+impl Relation {
+    /// Short names of the main run and the baseline.
+    #[must_use]
+    pub fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::VmOverNative => ["vm", "native"],
+            Self::LoadedOverIdle => ["loaded", "idle"],
+        }
+    }
 }
 
 impl Run {
@@ -52,6 +80,31 @@ impl Run {
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.provenance.as_ref().is_some_and(|p| p.run.is_native())
+    }
+
+    /// The load's name, if the run was loaded.
+    #[must_use]
+    pub fn load(&self) -> Option<&str> {
+        self.provenance.as_ref().and_then(|p| p.run.load_label())
+    }
+
+    /// What run.json says of the latency test.
+    #[must_use]
+    pub fn latency_plan(&self) -> Option<&LatencyPlan> {
+        self.provenance.as_ref()?.run.latency.as_ref()
+    }
+
+    /// What run.json says of the bandwidth test.
+    #[must_use]
+    pub fn bandwidth_plan(&self) -> Option<&BandwidthPlan> {
+        self.provenance.as_ref()?.run.bandwidth.as_ref()
+    }
+
+    /// The latency figures of a run that kept a histogram and so has no latency file.
+    #[must_use]
+    pub fn histogram_plan(&self) -> Option<&LatencyPlan> {
+        let plan = self.latency_plan()?;
+        (self.latency.is_none() && plan.is_histogram() && plan.rtt_ns.is_some()).then_some(plan)
     }
 }
 
@@ -62,20 +115,48 @@ impl Run {
 pub fn read(inputs: &[PathBuf]) -> Result<Runs, Error> {
     let mut runs: Vec<Run> = Vec::new();
     let mut seen = Vec::new();
-    for file in inputs.iter().map(|input| csv_files(input)).collect::<Result<Vec<_>, _>>()?.concat() {
-        // A file given twice, or given with its directory, is one file.
-        let canonical = fs::canonicalize(&file).map_err(|_| Error::Absent { path: file.clone() })?;
-        if seen.contains(&canonical) {
-            continue;
+    for input in inputs {
+        let files = csv_files(input)?;
+        if files.is_empty() {
+            let canonical = fs::canonicalize(input).map_err(|_| Error::Absent { path: input.clone() })?;
+            run_of(&mut runs, input.clone(), Some(&canonical))?;
         }
-        let key = canonical.parent().map(Path::to_path_buf);
-        seen.push(canonical);
-        add(&mut runs, &file, key.as_deref())?;
+        for file in files {
+            // A file given twice, or given with its directory, is one file.
+            let canonical = fs::canonicalize(&file).map_err(|_| Error::Absent { path: file.clone() })?;
+            if seen.contains(&canonical) {
+                continue;
+            }
+            let key = canonical.parent().map(Path::to_path_buf);
+            seen.push(canonical);
+            add(&mut runs, &file, key.as_deref())?;
+        }
     }
     sort_by_role(runs)
 }
 
-/// The CSVs an input stands for: itself, or those in it.
+/// Reads one run directory that has a run.json, as the cell of a matrix.
+///
+/// # Errors
+/// When it is no directory, has no run.json, or anything in it is damaged.
+pub fn read_cell(directory: &Path) -> Result<Run, Error> {
+    if !directory.exists() {
+        return Err(Error::Absent { path: directory.into() });
+    }
+    if !directory.join("run.json").is_file() {
+        return Err(Error::NoRunJson { directory: directory.into() });
+    }
+    let files = csv_files(directory)?;
+    let canonical = fs::canonicalize(directory).ok();
+    let mut runs = Vec::new();
+    run_of(&mut runs, directory.into(), canonical.as_deref())?;
+    for file in files {
+        add(&mut runs, &file, canonical.as_deref())?;
+    }
+    Ok(runs.swap_remove(0))
+}
+
+/// The CSVs an input stands for: itself, or those in it; none for the directory of a run that kept a histogram only.
 fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !input.is_dir() {
         return Ok(vec![input.to_path_buf()]);
@@ -84,7 +165,7 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
         CSV_NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect()
     };
     let found = inside(input);
-    if !found.is_empty() {
+    if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
         return Ok(found);
     }
     let entries = fs::read_dir(input).map_err(|source| Error::Read { path: input.into(), source })?;
@@ -101,16 +182,7 @@ fn add(runs: &mut Vec<Run>, file: &Path, canonical_directory: Option<&Path>) -> 
         Some(parent) => parent.to_path_buf(),
         None => PathBuf::from("."),
     };
-    let known =
-        runs.iter().position(|run| fs::canonicalize(&run.directory).ok().as_deref() == canonical_directory);
-    let index = match known {
-        Some(index) => index,
-        None => {
-            let provenance = Provenance::read(&directory.join("run.json"))?;
-            runs.push(Run { directory, provenance, latency: None, bandwidth: None });
-            runs.len() - 1
-        }
-    };
+    let index = run_of(runs, directory, canonical_directory)?;
     let run = &mut runs[index];
     let twice =
         |first: &Path| Error::TwoOfAKind { kind: kind.name(), first: first.into(), second: file.into() };
@@ -127,9 +199,33 @@ fn add(runs: &mut Vec<Run>, file: &Path, canonical_directory: Option<&Path>) -> 
     Ok(())
 }
 
-/// One run is the main one whatever it is; of two, the native one is the baseline.
+/// The place in `runs` of the run in `directory`, added if it is not there yet.
+fn run_of(
+    runs: &mut Vec<Run>,
+    directory: PathBuf,
+    canonical_directory: Option<&Path>,
+) -> Result<usize, Error> {
+    let known =
+        runs.iter().position(|run| fs::canonicalize(&run.directory).ok().as_deref() == canonical_directory);
+    if let Some(index) = known {
+        return Ok(index);
+    }
+    let provenance = Provenance::read(&directory.join("run.json"))?;
+    runs.push(Run { directory, provenance, latency: None, bandwidth: None });
+    Ok(runs.len() - 1)
+}
+
+/// One run is the main one whatever it is; of two, the native one is the baseline, or the idle one beside a loaded one.
 fn sort_by_role(runs: Vec<Run>) -> Result<Runs, Error> {
-    let (native, other): (Vec<_>, Vec<_>) = runs.into_iter().partition(Run::is_native);
+    let (native, mut other): (Vec<_>, Vec<_>) = runs.into_iter().partition(Run::is_native);
+    if native.is_empty() && other.len() == 2 && other.iter().all(|run| run.provenance.is_some()) {
+        other.sort_by_key(|run| run.load().is_none());
+        if let [Some(_), None] = [other[0].load(), other[1].load()] {
+            let baseline = other.pop();
+            return Ok(Runs { main: other.swap_remove(0), baseline, relation: Relation::LoadedOverIdle });
+        }
+    }
+    let relation = Relation::VmOverNative;
     for (role, runs) in [("native", &native), ("VM", &other)] {
         if let [first, second, ..] = runs.as_slice() {
             let (first, second) = (first.directory.clone(), second.directory.clone());
@@ -138,8 +234,8 @@ fn sort_by_role(runs: Vec<Run>) -> Result<Runs, Error> {
     }
     let (mut native, mut other) = (native.into_iter(), other.into_iter());
     match (other.next(), native.next()) {
-        (Some(main), baseline) => Ok(Runs { main, baseline }),
-        (None, Some(main)) => Ok(Runs { main, baseline: None }),
+        (Some(main), baseline) => Ok(Runs { main, baseline, relation }),
+        (None, Some(main)) => Ok(Runs { main, baseline: None, relation }),
         (None, None) => {
             unreachable!("the command line demands an input, and each input is a run or an error")
         }

@@ -9,6 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::plan::{BandwidthPlan, LatencyPlan};
+use super::roof::{KernelsAtSize, Roof};
 use crate::error::Error;
 
 /// The schema understood.
@@ -58,6 +60,14 @@ pub struct RunJson {
     pub bandwidth: Option<BandwidthPlan>,
     /// What disturbed the run.
     pub interference: Option<Interference>,
+    /// What plain copies reach on the same machine.
+    pub roof: Option<Roof>,
+    /// The copy kernels tried, by size and side.
+    pub copy_by_size: Option<Vec<KernelsAtSize>>,
+    /// What was made to disturb the run.
+    pub load: Option<Load>,
+    /// How the guest broke the protocol.
+    pub peer_violations: Option<Vec<String>>,
 }
 
 /// A program and its version.
@@ -82,6 +92,14 @@ pub struct Region {
     pub layout_version: Option<u64>,
     /// Whether its pages were touched before timing.
     pub prefaulted: Option<bool>,
+    /// Size of the pages that back it.
+    pub page_bytes: Option<u64>,
+    /// Whether they are huge pages.
+    pub huge: Option<bool>,
+    /// The NUMA node it was bound to.
+    pub numa_node: Option<u64>,
+    /// `tmpfs` or `hugetlbfs`.
+    pub filesystem: Option<String>,
 }
 
 /// One side of the region; some fields belong to the host only, some to the guest only.
@@ -113,6 +131,14 @@ pub struct Side {
     pub clock: Option<Clock>,
     /// The guest's copy kernel.
     pub copy_kernel: Option<String>,
+    /// What the memory type means for reads, where it is bad.
+    pub memory_note: Option<String>,
+    /// Real-time priority of the measuring thread.
+    pub fifo_priority: Option<u64>,
+    /// Whether its memory was locked.
+    pub mlock: Option<bool>,
+    /// Last-level cache.
+    pub llc_bytes: Option<u64>,
 }
 
 /// A clock.
@@ -161,37 +187,24 @@ pub struct Accelerator {
     pub why: Option<String>,
 }
 
-/// One copy kernel, measured on the host.
+/// One copy kernel, measured.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Candidate {
     /// Its name.
     pub kernel: Option<String>,
-    /// Its rate into the region, 1e9 bytes a second.
+    /// Its rate into the region (a guest's: out of it), 1e9 bytes a second.
     pub region_gb_per_s: Option<f64>,
 }
 
-/// What was asked of the latency test.
+/// What was made to disturb the run.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct LatencyPlan {
-    /// Messages, without warm-up.
-    pub messages: Option<u64>,
-    /// Warm-up messages, which are in no row.
-    pub warmup: Option<u64>,
-    /// Pause between messages.
-    pub interval_ns: Option<u64>,
-}
-
-/// What was asked of the bandwidth test.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct BandwidthPlan {
-    /// Frame formats.
-    pub frames: Option<Vec<String>>,
-    /// Iterations of each.
-    pub iterations: Option<u64>,
-    /// Digest.
-    pub verify: Option<String>,
-    /// Seed of the content.
-    pub seed: Option<u64>,
+pub struct Load {
+    /// The command the host ran.
+    pub host_command: Option<String>,
+    /// The command the guest ran.
+    pub guest_command: Option<String>,
+    /// In short: `cpu=2`.
+    pub label: Option<String>,
 }
 
 /// What disturbed the run.
@@ -209,6 +222,12 @@ pub struct Interference {
     pub dirty: Option<bool>,
     /// Why it was.
     pub reasons: Option<Vec<String>>,
+    /// Frequency of the CPU before the test.
+    pub frequency_mhz_before: Option<f64>,
+    /// And after it.
+    pub frequency_mhz_after: Option<f64>,
+    /// How often the CPU was throttled during it.
+    pub throttle_events: Option<u64>,
 }
 
 impl Provenance {
@@ -252,6 +271,18 @@ impl RunJson {
             .max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
+    /// The load's name, if the run was loaded.
+    #[must_use]
+    pub fn load_label(&self) -> Option<&str> {
+        self.load.as_ref().map(|load| load.label.as_deref().unwrap_or("unnamed"))
+    }
+
+    /// Whether latency was kept as a histogram, of which only the figures in this file are left.
+    #[must_use]
+    pub fn is_histogram(&self) -> bool {
+        self.latency.as_ref().is_some_and(|l| l.is_histogram() && l.rtt_ns.is_some())
+    }
+
     /// Whether the run was disturbed too much.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
@@ -279,6 +310,24 @@ mod tests {
         assert_eq!(provenance.verbatim["later"][0], 1);
         let absent = Path::new("/nonexistent/run.json");
         assert!(Provenance::read(absent).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_fields_of_loads_roofs_and_loops_are_read() {
+        let json = r#"{"schema":"ivshmem-run/1","load":{"host":{"cpu":2},"label":"cpu=2"},"peer_violations":["x"],
+            "roof":{"sizes":[{"bytes":64,"host":{"write_region_gb_per_s":20.0,"write_region_kernel":"avx2_nt"},
+            "guest":null}],"exceeded":[]},"latency":{"loop":"open","record":"histogram",
+            "rtt_ns":{"p50":130,"p99.9":900,"count":1000},"one_way":{"accepted":false,"why":"drift"}},
+            "copy_by_size":[{"bytes":64,"side":"guest","candidates":[{"kernel":"avx2","region_gb_per_s":3.0}]}]}"#;
+        let run = read(json).unwrap().unwrap().run;
+        assert_eq!(run.load_label(), Some("cpu=2"));
+        let roof = run.roof.as_ref().unwrap();
+        assert_eq!(roof.sizes[0].host.unwrap().write_region_gb_per_s, Some(20.0));
+        assert!(roof.sizes[0].guest.is_none() && run.is_histogram());
+        let latency = run.latency.as_ref().unwrap();
+        assert!(latency.is_open() && !latency.one_way.as_ref().unwrap().accepted);
+        assert_eq!(latency.rtt_ns.unwrap().p99_9, Some(900));
+        assert_eq!(run.copy_by_size.unwrap()[0].candidates[0].region_gb_per_s, Some(3.0));
     }
 
     #[test]

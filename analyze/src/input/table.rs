@@ -68,6 +68,12 @@ impl Table {
         values.map_or_else(|_| vec![None; self.rows()], |v| v.iter().collect())
     }
 
+    /// The values of a `Signed` column, as for [`Self::counts`].
+    pub(crate) fn signed(&self, column: &str) -> Vec<Option<i64>> {
+        let values = self.frame.column(column).and_then(|c| c.i64());
+        values.map_or_else(|_| vec![None; self.rows()], |v| v.iter().collect())
+    }
+
     /// The values of a `Real` column, as for [`Self::counts`].
     pub(crate) fn reals(&self, column: &str) -> Vec<Option<f64>> {
         let values = self.frame.column(column).and_then(|c| c.f64());
@@ -99,6 +105,7 @@ impl Table {
 fn data_type(column: &str) -> DataType {
     match ColumnType::of(column) {
         ColumnType::Count => DataType::UInt64,
+        ColumnType::Signed => DataType::Int64,
         ColumnType::Real => DataType::Float64,
         ColumnType::Text => DataType::String,
     }

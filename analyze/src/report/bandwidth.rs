@@ -1,14 +1,17 @@
-//! The bandwidth section: three tables with a line for each frame format.
+//! The bandwidth section: tables with a line for each frame format and way, then the pace of streams.
 
-use super::text::{NOT_AVAILABLE, duration, four_digits, grouped, heading, wrapped};
+use super::stream;
+use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, heading, plural, size, wrapped};
+use crate::input::BandwidthPlan;
 use crate::summary::{BandwidthSummary, FrameSummary};
 
 /// The section for one run.
-pub(super) fn section(title: &str, summary: &BandwidthSummary) -> String {
+pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     let mut out = heading(&format!("BANDWIDTH · {title}"));
+    out += &ways(summary, plan);
     out += &table(["frame", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
         [
-            f.frame.clone(),
+            f.label.clone(),
             grouped(f.size_bytes),
             grouped(f.sent),
             grouped(f.ok),
@@ -19,65 +22,188 @@ pub(super) fn section(title: &str, summary: &BandwidthSummary) -> String {
     });
     for frame in &summary.frames {
         for (status, count) in &frame.failed_by_status {
-            out += &wrapped(&format!("  {:<8}", frame.frame), &format!("{status}: {}", grouped(*count)));
+            out += &wrapped(&format!("  {:<7} ", frame.label), &format!("{status}: {}", grouped(*count)));
         }
     }
-    out += "\n  Rate, GB/s (1e9 bytes/s)\n";
-    out += &table(["frame", "mean", "stddev", "median", "min", "max", "> limit"], &summary.frames, |f| {
+    out += &rates(summary);
+    out += &times(&summary.frames);
+    out += &copies(&summary.frames);
+    for frame in &summary.frames {
+        out += &stream::section(frame);
+    }
+    out
+}
+
+/// What the frames' ways have in common, as far as the rows or the plan say.
+fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
+    let frames = &summary.frames;
+    let mut parts: Vec<String> = Vec::new();
+    let mut add = |name: &str, of: &dyn Fn(&FrameSummary) -> Option<String>| {
+        let mut values: Vec<String> = Vec::new();
+        for value in frames.iter().filter_map(of) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if !values.is_empty() {
+            parts.push(format!("{name} {}", values.join(" and ")));
+        }
+    };
+    add("mode", &|f| f.setup.mode.clone());
+    add("direction", &|f| f.setup.direction.clone());
+    let overlapping = |of: Option<u64>, f: &FrameSummary| of.filter(|_| f.setup.overlaps());
+    add("chunks of", &|f| overlapping(f.chunk_bytes, f).map(size));
+    add("slots", &|f| f.slots.map(grouped));
+    add("consume", &|f| f.setup.consume.clone());
+    add("host kernel", &|f| f.setup.copy_kernel.clone());
+    add("guest kernel", &|f| f.setup.guest_copy_kernel.clone());
+    let has_cache = frames.iter().any(|f| f.setup.cache.is_some());
+    add("cache", &|f| f.setup.cache.clone());
+    let mut out = if parts.is_empty() { String::new() } else { entry("Way", &parts.join(", ")) };
+    if has_cache {
+        out += &cache(plan);
+    }
+    if frames.iter().any(|f| !f.digests.is_empty() || f.spared > 0) {
+        out += &coverage(frames, plan);
+    }
+    if out.is_empty() { out } else { out + "\n" }
+}
+
+fn cache(plan: Option<&BandwidthPlan>) -> String {
+    let Some(plan) = plan else { return String::new() };
+    let known = |name: &str, bytes: Option<u64>| bytes.map(|b| format!("{name} {}", size(b)));
+    let parts: Vec<_> =
+        [known("working set", plan.working_set_bytes), known("last-level cache", plan.llc_bytes)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if parts.is_empty() { String::new() } else { entry("Caches", &parts.join(", ")) }
+}
+
+fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> String {
+    let (mut checked, mut of) = (0, 0);
+    let mut digests: Vec<&str> = Vec::new();
+    for frame in frames {
+        checked += frame.verified;
+        of += frame.ok;
+        for digest in &frame.digests {
+            if !digests.contains(&digest.as_str()) {
+                digests.push(digest);
+            }
+        }
+    }
+    let every = plan
+        .and_then(|plan| plan.verify_every)
+        .filter(|every| *every > 1)
+        .map_or_else(String::new, |every| format!(", one in {every} asked for"));
+    let digests = if digests.is_empty() { "none".into() } else { digests.join(" and ") };
+    let (checked, of) = (grouped(checked), plural(of, "ok frame"));
+    entry("Verified", &format!("{checked} of {of} checked by {digests}{every}"))
+}
+
+fn rates(summary: &BandwidthSummary) -> String {
+    let roofed = summary.frames.iter().any(|f| f.roof.is_some());
+    let last = if roofed { "of roof" } else { "> limit" };
+    let streamed = summary.frames.iter().any(|f| f.stream.is_some());
+    let of = if streamed { "; a stream's from one frame's end to the next" } else { "" };
+    let mut out = format!("\n  Rate, GB/s (1e9 bytes/s{of})\n");
+    out += &table(["frame", "mean", "stddev", "median", "min", "max", last], &summary.frames, |f| {
         let figure = |of: fn(&crate::summary::Rate) -> Option<f64>| optional(f.rate.as_ref().and_then(of));
         [
-            f.frame.clone(),
+            f.label.clone(),
             figure(|r| Some(r.mean_gb_per_s)),
             figure(|r| r.stddev_gb_per_s),
             figure(|r| Some(r.median_gb_per_s)),
             figure(|r| Some(r.min_gb_per_s)),
             figure(|r| Some(r.max_gb_per_s)),
-            grouped(f.above_limit),
+            if roofed { percent(f.share_of_roof.and_then(|s| s.total)) } else { grouped(f.above_limit) },
         ]
     });
-    let limit = &summary.believable_limit;
-    out += &wrapped(
-        "  ",
-        &match &limit.copy_kernel {
-            Some(kernel) => {
-                format!(
-                    "limit: {} GB/s, the fastest copy measured in this run ({kernel})",
-                    four_digits(limit.gb_per_s)
-                )
-            }
-            None => {
-                format!("limit: {} GB/s, as no copy was measured in this run", four_digits(limit.gb_per_s))
-            }
-        },
-    );
-    out += "\n  Median times (a frame's parts add up, the medians of them need not)\n";
-    out += &table(["frame", "duration", "write", "notify", "read", "", "verify"], &summary.frames, |f| {
+    if roofed {
+        out.push('\n');
+        out += &table(["roof", "write", "read", "total", "", "", ""], &summary.frames, |f| {
+            let roof = f.roof.unwrap_or_default();
+            let [write, read, total] =
+                [roof.write_gb_per_s, roof.read_gb_per_s, roof.total_gb_per_s].map(optional);
+            [f.label.clone(), write, read, total, String::new(), String::new(), String::new()]
+        });
+        out += &wrapped(
+            "  ",
+            "of roof: the median over what plain copies of that size reached in this run: 1 / (1 / write + 1 / read) \
+             where a whole frame is written, then read, and the lower of the two where both go on at once",
+        );
+    }
+    if let Some(limit) = &summary.believable_limit {
+        let source = match &limit.copy_kernel {
+            Some(kernel) => format!("the fastest copy measured in this run ({kernel})"),
+            None => "as no copy was measured in this run".into(),
+        };
+        out += &wrapped("  ", &format!("limit: {} GB/s, {source}", four_digits(limit.gb_per_s)));
+    }
+    out
+}
+
+fn times(frames: &[FrameSummary]) -> String {
+    let stalls = frames.iter().any(|f| f.guest_stall_median_ns.is_some_and(|ns| ns > 0));
+    let note = if frames.iter().any(|f| f.setup.overlaps()) {
+        "write and read overlap and do not add up"
+    } else {
+        "a frame's parts add up, the medians of them need not"
+    };
+    let mut out = format!("\n  Median times ({note})\n");
+    let stall = if stalls { "stall" } else { "" };
+    out += &table(["frame", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
         let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
         [
-            f.frame.clone(),
+            f.label.clone(),
             time(f.duration_median_ns),
             time(f.write_median_ns),
             time(f.notify_median_ns),
             time(f.read_median_ns),
-            String::new(),
+            if stalls { time(f.guest_stall_median_ns) } else { String::new() },
             time(f.verify_median_ns),
         ]
     });
-    out += "\n  Median copy rate, GB/s (read: on the guest's own clock); verified frames\n";
-    out += &table(["frame", "write", "read", "", "", "", "verified"], &summary.frames, |f| {
-        let rate =
-            |ns: Option<u64>| optional(ns.filter(|ns| *ns > 0).map(|ns| f.size_bytes as f64 / ns as f64));
-        [
-            f.frame.clone(),
-            rate(f.write_median_ns),
-            rate(f.guest_read_median_ns.or(f.read_median_ns)),
-            String::new(),
-            String::new(),
-            String::new(),
-            format!("{}/{}", f.verified, f.ok),
-        ]
+    if stalls {
+        out += &wrapped("  ", "stall: the guest waiting for the other side, on its own clock");
+    }
+    out
+}
+
+fn copies(frames: &[FrameSummary]) -> String {
+    let to_host = frames.iter().any(|f| f.setup.is_guest_to_host());
+    let from_host = frames.iter().any(|f| !f.setup.is_guest_to_host());
+    let clock = match (from_host, to_host) {
+        (_, false) => "read",
+        (false, true) => "write",
+        (true, true) => "the guest's",
+    };
+    let stalled = frames.iter().any(|f| f.guest_stall_median_ns.is_some_and(|ns| ns > 0));
+    let stalled = if stalled { "guest's clock, less its stall" } else { "on the guest's own clock" };
+    let mut out = format!("\n  Median copy rate, GB/s ({clock}: {stalled}); verified frames\n");
+    let of_roof = if frames.iter().any(|f| f.roof.is_some()) { "of roof" } else { "" };
+    let header = if of_roof.is_empty() {
+        ["frame", "write", "read", "", "", "", "verified"]
+    } else {
+        ["frame", "write", of_roof, "read", of_roof, "", "verified"]
+    };
+    out += &table(header, frames, |f| {
+        let (write, read) = (optional(f.write_median_gb_per_s), optional(f.read_median_gb_per_s));
+        let verified = format!("{}/{}", f.verified, f.ok);
+        let nothing = String::new;
+        if of_roof.is_empty() {
+            return [f.label.clone(), write, read, nothing(), nothing(), nothing(), verified];
+        }
+        let share = f.share_of_roof;
+        let of_write = percent(share.and_then(|s| s.write));
+        let of_read = percent(share.and_then(|s| s.read));
+        [f.label.clone(), write, of_write, read, of_read, nothing(), verified]
     });
     out
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| NOT_AVAILABLE.into(), |share| format!("{:.1} %", share * 100.0))
 }
 
 fn optional(figure: Option<f64>) -> String {
@@ -89,7 +215,9 @@ fn table(header: [&str; 7], frames: &[FrameSummary], cells: impl Fn(&FrameSummar
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(frames.iter().map(cells));
     let lines = rows.iter().map(|row| {
-        let mut line = format!("  {:<12}", row[0]);
+        // A name too long for its column has a line of its own.
+        let long = row[0].chars().count() > 12;
+        let mut line = if long { format!("  {}\n{:14}", row[0], "") } else { format!("  {:<12}", row[0]) };
         for cell in &row[1..] {
             line += &format!(" {cell:>10}");
         }

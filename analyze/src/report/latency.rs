@@ -1,20 +1,43 @@
 //! The latency section: what became of the messages, then the round trips in two columns.
 
-use super::text::{NOT_AVAILABLE, entry, four_digits, grouped, heading};
-use crate::summary::{Distribution, LatencySummary};
+use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, heading, plural};
+use crate::input::{LatencyPlan, OneWayPlan};
+use crate::latency_summary::{Distribution, HistogramSummary, LatencySummary, OneWay, OneWaySummary};
 
 /// The section for one run.
-pub(super) fn section(title: &str, summary: &LatencySummary) -> String {
+pub(super) fn section(title: &str, summary: &LatencySummary, plan: Option<&LatencyPlan>) -> String {
     let mut out = heading(&format!("LATENCY · {title}"));
     out += &entry("Messages", &outcome(summary));
+    if let Some(plan) = plan {
+        out += &how(plan);
+    }
     for (status, count) in &summary.failed_by_status {
         out += &entry("Failed as", &format!("{status}: {}", grouped(*count)));
     }
-    let Some(processed) = &summary.rtt_processed else {
+    if let Some(histogram) = &summary.histogram {
+        out.push('\n');
+        out += &of_histogram(quantity(summary), histogram);
+        out += &one_way(summary.one_way.as_ref(), plan);
+        return out;
+    }
+    let Some(processed) = summary.processed() else {
         return out + "  No message was acknowledged: there is nothing to measure.\n";
     };
     out.push('\n');
-    out += &table(processed, summary.rtt_received.as_ref());
+    out += &table(quantity(summary), processed, summary.received());
+    if let Some(delay) = &summary.send_delay {
+        out.push('\n');
+        let figure = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+        out += &entry(
+            "Send delay",
+            &format!(
+                "p50 {}, p99 {}, max {} from the due time to the publication",
+                figure(delay.p50_ns),
+                figure(delay.p99_ns),
+                figure(Some(delay.max_ns))
+            ),
+        );
+    }
     if let Some(half) = &summary.half_rtt_estimate {
         let p50 = half.p50_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| format!("{} ns", four_digits(ns)));
         out.push('\n');
@@ -23,7 +46,98 @@ pub(super) fn section(title: &str, summary: &LatencySummary) -> String {
             &format!("mean {} ns, p50 {p50} (estimate: assumes symmetry)", four_digits(half.mean_ns)),
         );
     }
+    out += &one_way(summary.one_way.as_ref(), plan);
     out
+}
+
+/// What the table's times are.
+fn quantity(summary: &LatencySummary) -> &'static str {
+    if summary.is_open() { "from due, ns" } else { "RTT, ns" }
+}
+
+/// Loop, rate, payload and order, as far as the run says.
+fn how(plan: &LatencyPlan) -> String {
+    let mut out = String::new();
+    if plan.is_open() {
+        let rate = |rate: Option<f64>| rate.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
+        let arrivals = plan.arrivals.as_deref().unwrap_or("not recorded");
+        let missed = if plan.missed_rate == Some(true) { "; MISSED THE RATE" } else { "" };
+        out += &entry(
+            "Loop",
+            &format!(
+                "open: {} messages due a second, {arrivals} arrivals, {} sent a second{missed}; times are latency \
+                 from the due time, not round trips",
+                rate(plan.rate_per_s),
+                rate(plan.achieved_per_s)
+            ),
+        );
+    } else if plan.loop_kind.is_some() {
+        out += &entry("Loop", "closed: each message after the acknowledgement of the one before");
+    }
+    if let Some(bytes) = plan.payload_bytes {
+        out += &entry("Payload", &plural(bytes, "byte"));
+    }
+    if let (Some(duplicated), Some(reordered)) = (plan.duplicated, plan.reordered) {
+        let lost = plan.lost.map_or_else(|| "not recorded".into(), grouped);
+        out += &entry(
+            "Order",
+            &format!(
+                "lost {lost}, duplicated {}, reordered {} (the writer's count)",
+                grouped(duplicated),
+                grouped(reordered)
+            ),
+        );
+    }
+    out
+}
+
+fn of_histogram(quantity: &str, histogram: &HistogramSummary) -> String {
+    let mut out = row(quantity, "to PROCESSED", None);
+    for (name, value) in [
+        ("samples", Some(histogram.count)),
+        ("p50", histogram.p50_ns),
+        ("p90", histogram.p90_ns),
+        ("p99", histogram.p99_ns),
+        ("p99.9", histogram.p99_9_ns),
+        ("max", histogram.max_ns),
+    ] {
+        out += &row(name, &value.map_or_else(|| NOT_AVAILABLE.into(), grouped), None);
+    }
+    out.push('\n');
+    out + &entry(
+        "Charts",
+        "no latency charts: the writer kept a histogram and no samples (--record histogram), and its figures above \
+         are as precise as its bins",
+    )
+}
+
+/// One-way latencies with their error bound, or why there are none.
+fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> String {
+    let Some(plan) = plan.and_then(|plan| plan.one_way.as_ref()) else { return String::new() };
+    let Some(summary) = summary else {
+        let why = plan.why.as_deref().unwrap_or("no reason recorded");
+        return entry("One way", &format!("refused: {why}"));
+    };
+    let figure =
+        |ns: Option<f64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| format!("{} ns", four_digits(ns)));
+    let direction = |way: &OneWaySummary| format!("p50 {}, p99 {}", figure(way.p50_ns), figure(way.p99_ns));
+    let bound = summary.bound_ns.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
+    entry(
+        "One way",
+        &format!(
+            "to guest {}; to host {}; each ±{bound} ns, the error bound of the clocks' offset{}",
+            direction(&summary.to_guest),
+            direction(&summary.to_host),
+            clocks(plan)
+        ),
+    )
+}
+
+fn clocks(plan: &OneWayPlan) -> String {
+    let exchanges = plan.exchanges.map(|n| plural(n, "exchange"));
+    let drift = plan.drift_ppm.map(|ppm| format!("drift {} ppm", four_digits(ppm)));
+    let known: Vec<_> = exchanges.into_iter().chain(drift).collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
 }
 
 fn outcome(summary: &LatencySummary) -> String {
@@ -37,8 +151,8 @@ fn outcome(summary: &LatencySummary) -> String {
     )
 }
 
-fn table(processed: &Distribution, received: Option<&Distribution>) -> String {
-    let mut out = row("RTT, ns", "to PROCESSED", received.map(|_| "to RECEIVED"));
+fn table(quantity: &str, processed: &Distribution, received: Option<&Distribution>) -> String {
+    let mut out = row(quantity, "to PROCESSED", received.map(|_| "to RECEIVED"));
     let mut add = |name: &str, of: &dyn Fn(&Distribution) -> Option<String>| {
         let cell = |d| of(d).unwrap_or_else(|| NOT_AVAILABLE.into());
         out += &row(name, &cell(processed), received.map(cell).as_deref());

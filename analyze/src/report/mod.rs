@@ -4,16 +4,22 @@ mod bandwidth;
 mod comparison;
 mod latency;
 mod provenance;
+mod stream;
 pub mod text;
 
 use crate::analysis::{Analysis, Analyzed};
-use text::{WIDTH, heading, wrapped};
+use crate::doubt::Doubt;
+use crate::latency_summary::LatencySummary;
+use text::{WIDTH, heading, plural, wrapped};
 
 /// The whole report.
 #[must_use]
 pub fn render(analysis: &Analysis) -> String {
     let rule = "=".repeat(WIDTH);
     let mut out = format!("{rule}\nIVSHMEM PERFORMANCE REPORT\n{rule}\n");
+    for analyzed in analysis.runs() {
+        out += &alarms(analyzed, analysis.baseline.is_some());
+    }
     out += &about("Run", &analysis.main);
     if let Some(baseline) = &analysis.baseline {
         out += &about("Baseline", baseline);
@@ -22,28 +28,45 @@ pub fn render(analysis: &Analysis) -> String {
         out += &doubts(analyzed, analysis.baseline.is_some());
     }
     if let Some(baseline) = &analysis.baseline {
-        out += &comparison::section(&analysis.ratios, &analysis.main.title(), &baseline.title());
+        out += &comparison::section(analysis, baseline);
     }
     for analyzed in analysis.runs() {
         if let Some(summary) = &analyzed.summary.latency {
-            out += &latency::section(&analyzed.title(), summary);
+            out += &latency::section(&analyzed.title(), summary, analyzed.run.latency_plan());
         }
     }
     for analyzed in analysis.runs() {
         if let Some(summary) = &analyzed.summary.bandwidth {
-            out += &bandwidth::section(&analyzed.title(), summary);
+            out += &bandwidth::section(&analyzed.title(), summary, analyzed.run.bandwidth_plan());
         }
     }
     for analyzed in analysis.runs() {
         out += &provenance::section(&analyzed.title(), analyzed.run.provenance.as_ref().map(|p| &p.run));
     }
     out += &heading("HOW TO READ THIS");
-    out += &notes();
+    out += &notes(analysis);
     out
 }
 
 fn about(key: &str, analyzed: &Analyzed) -> String {
     text::entry(key, &format!("{}: {}", analyzed.title(), analyzed.summary.directory))
+}
+
+/// What makes the figures worthless, above everything else; the doubts below it say more.
+fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
+    let name = if name_the_run { format!("{}: ", analyzed.title()) } else { String::new() };
+    let alarm = |doubt: &Doubt| match doubt {
+        Doubt::PeerViolations(all) => Some(format!(
+            "{name}THE GUEST BROKE THE PROTOCOL ({}): trust nothing below",
+            plural(all.len() as u64, "way")
+        )),
+        Doubt::RoofExceeded(all) => Some(format!(
+            "{name}{} ABOVE THE ROOF, more than this machine can copy: an error of the tool",
+            plural(all.len() as u64, "FIGURE").replace("FIGUREs", "FIGURES")
+        )),
+        _ => None,
+    };
+    analyzed.doubts.iter().filter_map(alarm).map(|text| wrapped("  !! ", &text)).collect()
 }
 
 fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
@@ -53,7 +76,29 @@ fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
-fn notes() -> String {
+fn notes(analysis: &Analysis) -> String {
+    let open = |a: &Analyzed| a.summary.latency.as_ref().is_some_and(LatencySummary::is_open);
+    let overlaps =
+        |a: &Analyzed| a.summary.bandwidth.iter().flat_map(|b| &b.frames).any(|frame| frame.setup.overlaps());
+    let mut out = general_notes();
+    if analysis.runs().any(open) {
+        out += &wrapped(
+            "  - ",
+            "Latency from the due time counts from the moment a message was due, sent in time or not: a writer that \
+             falls behind its schedule makes every later message slower, as it would for a user.",
+        );
+    }
+    if analysis.runs().any(overlaps) {
+        out += &wrapped(
+            "  - ",
+            "In chunked and stream modes the receiver reads what is published while the sender still writes: the \
+             duration is less than write + read.",
+        );
+    }
+    out
+}
+
+fn general_notes() -> String {
     [
         "RTT is the round trip on the host's clock: message published, to RECEIVED (the guest saw it) or to PROCESSED \
          (it has all the bytes). Times, rates and percentiles are over ok rows; failed and lost ones are counted \

@@ -1,7 +1,7 @@
 //! Where, on what and how a run was taken, from its run.json.
 
-use super::text::{entry, four_digits, heading, plural, wrapped};
-use crate::input::{Clock, RunJson, Side, Vm};
+use super::text::{entry, four_digits, heading, plural, size, wrapped};
+use crate::input::{Clock, Load, RunJson, Side, Vm};
 
 const NOT_RECORDED: &str = "not recorded";
 
@@ -26,11 +26,17 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
         "Mapping",
         &format!("{map_kind}, memory type {}", text(guest.and_then(|g| g.memory_type.as_ref()))),
     );
+    if let Some(note) = guest.and_then(|g| g.memory_note.as_ref()) {
+        out += &entry("Memory note", note);
+    }
     out += &entry("Region", &region(run));
     out += &entry("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
     out += &entry("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
     out += &entry("Copies", &copies(run));
     out += &entry("Plan", &plan(run));
+    if let Some(load) = &run.load {
+        out += &entry("Load", &load_made(load));
+    }
     out += &entry("Interference", &interference(run));
     out
 }
@@ -102,6 +108,9 @@ fn machine(side: &Side) -> String {
         side.transparent_hugepage_shmem.as_ref().map(|t| format!("huge pages {t}")),
         side.load_average_1m.map(|l| format!("load {l:.2}")),
         side.spin.as_ref().map(|s| format!("spin {s}")),
+        side.fifo_priority.map(|p| format!("real-time priority {p}")),
+        side.mlock.filter(|locked| *locked).map(|_| "memory locked".into()),
+        side.llc_bytes.map(|bytes| format!("last-level cache {}", size(bytes))),
     ])
 }
 
@@ -112,6 +121,11 @@ fn region(run: &RunJson) -> String {
         region.bytes.map(mebibytes),
         region.layout_version.map(|v| format!("layout {v}")),
         region.prefaulted.map(|p| if p { "prefaulted" } else { "NOT prefaulted" }.into()),
+        region.filesystem.clone(),
+        region.page_bytes.map(|bytes| {
+            format!("pages of {}{}", size(bytes), if region.huge == Some(true) { " (huge)" } else { "" })
+        }),
+        region.numa_node.map(|node| format!("NUMA node {node}")),
     ])
 }
 
@@ -153,6 +167,7 @@ fn plan(run: &RunJson) -> String {
             plan.interval_ns
                 .filter(|ns| *ns > 0)
                 .map(|ns| format!("one every {}", super::text::duration(ns as f64))),
+            plan.duration_s.map(|s| format!("for {} s", four_digits(s))),
         ])
     });
     let bandwidth = run.bandwidth.as_ref().map(|plan| {
@@ -161,6 +176,8 @@ fn plan(run: &RunJson) -> String {
             plan.frames.as_ref().map(|f| f.join(" ")),
             plan.verify.as_ref().map(|v| format!("verify {v}")),
             plan.seed.map(|s| format!("seed {s}")),
+            plan.fps.map(|fps| format!("{} frames due a second", four_digits(fps))),
+            plan.duration_s.map(|s| format!("for {} s", four_digits(s))),
         ])
         .replacen(" of,", " of", 1)
     });
@@ -169,6 +186,19 @@ fn plan(run: &RunJson) -> String {
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => missing(),
     }
+}
+
+fn load_made(load: &Load) -> String {
+    let label = text(load.label.as_ref());
+    let commands = [("host", &load.host_command), ("guest", &load.guest_command)];
+    let commands = commands.map(|(side, command)| command.as_ref().map(|c| format!("{side}: {c}")));
+    let commands: Vec<_> = commands.into_iter().flatten().collect();
+    if commands.is_empty() { label.into() } else { format!("{label} ({})", commands.join("; ")) }
+}
+
+fn frequency(before: Option<f64>, after: Option<f64>) -> Option<String> {
+    let mhz = |mhz: Option<f64>| mhz.map_or_else(missing, |mhz| format!("{} MHz", four_digits(mhz)));
+    (before.is_some() || after.is_some()).then(|| format!("{} before, {} after", mhz(before), mhz(after)))
 }
 
 fn interference(run: &RunJson) -> String {
@@ -184,6 +214,8 @@ fn interference(run: &RunJson) -> String {
         seen.steal_ms.map(|ms| format!("{ms:.1} ms stolen")),
         seen.clock_gaps.map(|n| plural(n, "clock gap")),
         seen.largest_clock_gap_ns.map(|ns| format!("the largest {}", super::text::duration(ns as f64))),
+        frequency(seen.frequency_mhz_before, seen.frequency_mhz_after),
+        seen.throttle_events.map(|n| format!("throttled {}", plural(n, "time"))),
     ]);
     format!("{verdict} ({seen})")
 }

@@ -26,11 +26,15 @@ pub fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// A figure with four significant digits or its whole part, whichever is longer: `0.9300`, `19.90`, `7,618`.
+/// A figure with four significant digits or its whole part, whichever is longer: `0.9300`, `19.90`, `7,618`; never longer
+/// than a column of ten, so what is below 0.00001 has a power of ten.
 #[must_use]
 pub fn four_digits(value: f64) -> String {
     if value.abs() >= 999.95 {
         return if value.abs() < 1e15 { grouped_signed(value.round()) } else { format!("{value:.3e}") };
+    }
+    if value != 0.0 && value.abs() < 1e-5 {
+        return format!("{value:.3e}");
     }
     let decimals = match value.abs() {
         v if v >= 99.995 => 1,
@@ -57,6 +61,15 @@ pub fn duration(ns: f64) -> String {
         _ => (1e9, "s"),
     };
     format!("{} {unit}", four_digits(ns / scale))
+}
+
+/// Bytes in the largest binary unit that leaves a whole number: `64 B`, `4 KiB`, `24,300 KiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    let (shift, unit) = unit.unwrap_or((0, "B"));
+    format!("{} {unit}", grouped(bytes >> shift))
 }
 
 /// `text` as lines of at most [`WIDTH`] characters, the first after `first`, the others after as many blanks.
@@ -112,12 +125,19 @@ mod tests {
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(plural(1, "row"), "1 row");
+        assert_eq!(four_digits(0.000_001_234), "1.234e-6");
         let shown: Vec<_> =
             [0.0, 0.012_34, 0.93, 1.0, 9.999_9, 19.9, 123.45, 999.99, 7618.4, 2e16].map(four_digits).into();
         assert_eq!(
             shown,
             ["0.000", "0.01234", "0.930", "1.000", "10.00", "19.90", "123.5", "1,000", "7,618", "2.000e16"]
         );
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers_of_their_unit() {
+        let shown: Vec<_> = [0, 64, 4096, 3 << 20, 1 << 30, 24_883_200].map(size).into();
+        assert_eq!(shown, ["0 B", "64 B", "4 KiB", "3 MiB", "1 GiB", "24,300 KiB"]);
     }
 
     #[test]

@@ -145,11 +145,11 @@ fn runs_that_one_report_cannot_be_about() {
     }
     insta::assert_snapshot!(
         scene.error(&["a", "b"]),
-        @"analyze: a and b: two VM runs; a report is about one run, with at most one native run as its baseline"
+        @"analyze: a and b: two VM runs; a report is about one run, with at most one native run as its baseline, or about one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix"
     );
     insta::assert_snapshot!(
         scene.error(&["c", "a", "d"]),
-        @"analyze: c and d: two native runs; a report is about one run, with at most one native run as its baseline"
+        @"analyze: c and d: two native runs; a report is about one run, with at most one native run as its baseline, or about one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix"
     );
     fs::copy(scene.path("a/latency_results.csv"), scene.path("a/again.csv")).unwrap();
     insta::assert_snapshot!(

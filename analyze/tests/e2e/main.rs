@@ -2,5 +2,8 @@
 
 mod bad_input;
 mod charts;
+mod experiment;
+mod matrix;
+mod modes;
 mod report;
 mod scene;

@@ -1,0 +1,134 @@
+//! The scaling panel of bandwidth_analysis.png: rate by payload size, under the roof or the believable limit.
+
+use plotters::element::{Circle, PathElement};
+use plotters::style::RGBColor;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::{Axis, plain};
+use super::bandwidth::{LOG_BEYOND, Lane, frames, rate_range};
+use super::panel::{Chart, Panel, Swatch};
+use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PURPLE, SKY, VERMILLION, px};
+use crate::limit::Limit;
+use crate::report::text::four_digits;
+use crate::summary::FrameSummary;
+
+/// Sizes beyond which the axis is logarithmic and figures are left to the report.
+const LINEAR_SIZES: usize = 6;
+/// Sizes further apart than this factor are drawn on a logarithmic axis too.
+const LINEAR_SPAN: f64 = 64.0;
+
+pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
+    let all = || lanes.iter().flat_map(|l| frames(l.analyzed));
+    // The first lane is the run the report is about.
+    let Some(main) = lanes.first() else { return Ok(()) };
+    let roofs = || frames(main.analyzed).iter().filter_map(|f| f.roof?.total_gb_per_s);
+    let (low, high) = rate_range(lanes);
+    let y = Axis::fitting("GB/s", low, roofs().fold(high, f64::max), LOG_BEYOND, plain);
+
+    let mut sizes: Vec<u64> = all().map(|f| f.size_bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let (smallest, largest) =
+        (sizes.first().copied().unwrap_or(1) as f64, sizes.last().copied().unwrap_or(1) as f64);
+    let many = sizes.len() > LINEAR_SIZES;
+    let logarithmic = many || largest / smallest > LINEAR_SPAN;
+    let x = if logarithmic {
+        Axis::sizes("payload bytes, log2 scale", smallest / 1.5, largest * 2.5)
+    } else {
+        Axis::linear("frame size, MB (1e6 bytes)", 0.0, largest / 1e6 * 1.15, plain)
+    };
+    let at =
+        |f: &FrameSummary| x.at(if logarithmic { f.size_bytes as f64 } else { f.size_bytes as f64 / 1e6 });
+
+    let limit = main.analyzed.summary.bandwidth.as_ref().and_then(|b| b.believable_limit.as_ref());
+    let mut legend = Vec::new();
+    for lane in lanes {
+        for (way, color) in ways(frames(lane.analyzed)).iter().zip(colors(lane)) {
+            let name = [lane.analyzed.title().as_str(), way_of(way[0])].join(" ");
+            legend.push((Swatch::Line(color), name.trim_end().to_owned()));
+        }
+    }
+    if roofs().next().is_some() {
+        legend.push((Swatch::Line(VERMILLION), format!("roof of {}: plain copies", main.analyzed.title())));
+    }
+    let panel = Panel { title: "Scaling".into(), facts: vec![facts(limit)], legend, ..Panel::default() };
+    let chart = panel.draw(area, &x, &y)?;
+    if let Some(limit) = limit.filter(|l| l.gb_per_s < y.high() && l.gb_per_s > y.low()) {
+        let line = [(x.part(0.0), y.at(limit.gb_per_s)), (x.part(1.0), y.at(limit.gb_per_s))];
+        chart.plotting_area().draw(&PathElement::new(line, style::line(VERMILLION, 1)))?;
+        let place = (x.part(0.01), y.at(limit.gb_per_s));
+        chart.note(place, (0, -3), (HPos::Left, VPos::Bottom), "believable limit", VERMILLION)?;
+    }
+    for way in ways(frames(main.analyzed)) {
+        let roof = |f: &&FrameSummary| Some((at(f), y.at(f.roof?.total_gb_per_s?)));
+        let path: Vec<_> = way.iter().filter_map(roof).collect();
+        for place in &path {
+            chart.plotting_area().draw(&Circle::new(*place, px(3), style::fill(VERMILLION, 1.0)))?;
+        }
+        chart.plotting_area().draw(&PathElement::new(path, style::line(VERMILLION, 1)))?;
+    }
+    for lane in lanes {
+        for (way, color) in ways(frames(lane.analyzed)).into_iter().zip(colors(lane)) {
+            let points: Vec<_> = way.into_iter().map(|f| (at(f), f)).collect();
+            line(&chart, &y, color, &points, !many)?;
+        }
+    }
+    Ok(())
+}
+
+fn facts(limit: Option<&Limit>) -> String {
+    let mean = "mean rate ± standard deviation";
+    let Some(limit) = limit else { return mean.into() };
+    let source = limit.copy_kernel.as_ref().map_or_else(
+        || "no copy was measured".to_owned(),
+        |kernel| format!("fastest copy measured, {kernel}"),
+    );
+    format!("{mean}; believable up to {} GB/s ({source})", four_digits(limit.gb_per_s))
+}
+
+/// What tells the frames of one way from others of the same name.
+fn way_of(frame: &FrameSummary) -> &str {
+    frame.label.strip_prefix(frame.frame.as_str()).unwrap_or_default().trim()
+}
+
+/// The frames of each way, by size as they come.
+fn ways(frames: &[FrameSummary]) -> Vec<Vec<&FrameSummary>> {
+    let mut ways: Vec<Vec<&FrameSummary>> = Vec::new();
+    for frame in frames {
+        match ways.iter_mut().find(|way| way_of(way[0]) == way_of(frame)) {
+            Some(way) => way.push(frame),
+            None => ways.push(vec![frame]),
+        }
+    }
+    ways
+}
+
+/// The run's own colour for its first way, others for the rest; ways beyond the colours are left to the report.
+fn colors(lane: &Lane<'_>) -> impl Iterator<Item = RGBColor> {
+    let others = if lane.color == BLUE { [GREEN, PURPLE, SKY] } else { [INK, GREY, SKY] };
+    std::iter::once(lane.color).chain(others)
+}
+
+/// One way of one run, its figures beside the points if there is room.
+fn line(
+    chart: &Chart<'_>,
+    y: &Axis,
+    color: RGBColor,
+    points: &[(f64, &FrameSummary)],
+    with_figures: bool,
+) -> Drawn {
+    let points: Vec<_> = points.iter().filter_map(|(at, f)| Some((*at, f.rate?))).collect();
+    let path: Vec<_> = points.iter().map(|(at, rate)| (*at, y.at(rate.mean_gb_per_s))).collect();
+    chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(color, 2)))?;
+    for (place, (_, rate)) in path.iter().zip(&points) {
+        let spread = rate.stddev_gb_per_s.unwrap_or(0.0);
+        let ends = (y.at(rate.mean_gb_per_s - spread), y.at(rate.mean_gb_per_s + spread));
+        chart.whisker(place.0, ends, style::line(color, 1))?;
+        chart.plotting_area().draw(&Circle::new(*place, px(5), style::fill(color, 1.0)))?;
+        if with_figures {
+            let label = four_digits(rate.mean_gb_per_s);
+            chart.note(*place, (9, -9), (HPos::Left, VPos::Bottom), &label, INK)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
+
+use super::{KernelRate, Matrix, Row};
+use crate::report::text::{NOT_AVAILABLE, WIDTH, duration, four_digits, grouped, heading, wrapped};
+
+/// Width of the column of kernels, and of all up to it.
+const KERNELS: usize = 20;
+const WAY: usize = 25 + KERNELS;
+
+/// The whole report.
+#[must_use]
+pub fn render(matrix: &Matrix) -> String {
+    let rule = "=".repeat(WIDTH);
+    let mut out = format!("{rule}\nIVSHMEM EXPERIMENTS\n{rule}\n");
+    out += &runs(matrix);
+    out += &heading("WHAT THIS SAYS");
+    for finding in &matrix.findings {
+        out += &wrapped("  - ", finding);
+    }
+    if matrix.findings.is_empty() {
+        out += "  Nothing: no two figures of these runs differ in one thing only.\n";
+    }
+    out += &rates(matrix);
+    out += &kernels(&matrix.kernels);
+    out += &loads(matrix);
+    out += &heading("HOW TO READ THIS");
+    for note in [
+        "GB/s is 1e9 bytes a second of payload, each byte counted once; a rate is that of the median duration, \
+         of a stream that of the median time from one end to the next. Read and write are the two halves, the guest's on its own clock and without its waiting.",
+        "of roof: the total over what plain copies of that size reached in the same run. Figures of one run each: \
+         a difference of a few percent may be chance.",
+        "Two figures are compared where all but one thing is equal, with the same kernels where there is such a \
+         row, else the best with the best. ! marks a run that was disturbed while it was measured.",
+    ] {
+        out += &wrapped("  - ", note);
+    }
+    out
+}
+
+fn number(matrix: &Matrix, label: &str) -> String {
+    let place = matrix.cells.iter().position(|cell| cell.label == label);
+    place.map_or_else(String::new, |place| format!("#{}", place + 1))
+}
+
+fn mark(dirty: bool) -> &'static str {
+    if dirty { " !" } else { "" }
+}
+
+fn optional(figure: Option<f64>) -> String {
+    figure.map_or_else(|| NOT_AVAILABLE.into(), four_digits)
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
+fn runs(matrix: &Matrix) -> String {
+    let mut out = heading("RUNS");
+    for (place, cell) in matrix.cells.iter().enumerate() {
+        let latency = cell.analyzed.summary.latency.as_ref();
+        let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+        let latency = latency.map_or_else(String::new, |l| {
+            let what = if l.is_open() { "from due" } else { "RTT" };
+            format!("; {what} p50 {}, p99 {}", time(l.p50_ns()), time(l.p99_ns()))
+        });
+        let dirty = cell.analyzed.run.provenance.as_ref().is_some_and(|p| p.run.is_dirty());
+        let dirty = if dirty { "; DIRTY!" } else { "" };
+        let title = cell.analyzed.title();
+        out += &wrapped(
+            &format!("  {:<4}", format!("#{}", place + 1)),
+            &format!("{}: {title}{latency}{dirty}", cell.label),
+        );
+    }
+    out
+}
+
+/// A table for each machine, direction, cache and use, with a line for each size, mode and pair of kernels.
+fn rates(matrix: &Matrix) -> String {
+    let title = |row: &Row| {
+        let parts = [Some(&row.machine), row.direction.as_ref(), row.cache.as_ref(), row.consume.as_ref()];
+        parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let rated: Vec<&Row> = matrix.rows.iter().filter(|row| row.size.is_some()).collect();
+    let mut titles: Vec<String> = Vec::new();
+    for row in &rated {
+        if !titles.contains(&title(row)) {
+            titles.push(title(row));
+        }
+    }
+    let mut out = String::new();
+    for wanted in titles {
+        out += &heading(&format!("RATES, GB/s · {wanted}"));
+        out += &cells(["run", "size", "mode", "kernels", "write", "read", "total", "of roof"]);
+        let mut rows: Vec<&&Row> = rated.iter().filter(|row| title(row) == wanted).collect();
+        rows.sort_by(|a, b| {
+            (a.size_bytes, &a.size, &a.mode, a.load.is_some()).cmp(&(
+                b.size_bytes,
+                &b.size,
+                &b.mode,
+                b.load.is_some(),
+            ))
+        });
+        for row in rows {
+            let run = format!("{}{}", number(matrix, &row.label), mark(row.dirty).trim());
+            let (ok, of) = (row.frames_ok.unwrap_or(0), row.frames_total.unwrap_or(0));
+            let roof =
+                row.share_of_roof.map_or_else(|| NOT_AVAILABLE.into(), |s| format!("{:.1} %", s * 100.0));
+            out += &cells([
+                &run,
+                row.size.as_deref().unwrap_or_default(),
+                row.mode.as_deref().unwrap_or_default(),
+                &row.kernels(),
+                &optional(row.write_gb_per_s),
+                &optional(row.read_gb_per_s),
+                &optional(row.total_gb_per_s),
+                &roof,
+            ]);
+            if ok < of {
+                out += &line(&format!("       {} of {} frames were not ok", grouped(of - ok), grouped(of)));
+            }
+        }
+    }
+    out
+}
+
+fn cells(cells: [&str; 8]) -> String {
+    let [run, size, mode, kernels, write, read, total, roof] = cells;
+    let figures = format!("{write:>7} {read:>7} {total:>7} {roof:>7}");
+    let way = format!("  {run:<4} {size:<9} {mode:<7} {kernels:<KERNELS$}");
+    // Kernels with long names leave the figures a line of their own.
+    if kernels.chars().count() > KERNELS {
+        return line(&way) + &line(&format!("{:WAY$} {figures}", ""));
+    }
+    line(&format!("{way} {figures}"))
+}
+
+fn kernels(rates: &[KernelRate]) -> String {
+    let mut out = String::new();
+    let side = |rate: &KernelRate| (rate.machine.clone(), rate.side.clone());
+    for group in rates.chunk_by(|a, b| side(a) == side(b)) {
+        let [first, ..] = group else { continue };
+        let what = if first.side == "host" { "HOST WRITES" } else { "GUEST READS" };
+        out += &heading(&format!("KERNELS BY SIZE, GB/s · {what}, {}", first.machine));
+        for of_size in group.chunk_by(|a, b| a.size_bytes == b.size_bytes) {
+            let [best, others @ ..] = of_size else { continue };
+            let mut text = format!("best {} {}", best.kernel, four_digits(best.gb_per_s));
+            for other in others {
+                text += &format!(", {} {}", other.kernel, four_digits(other.gb_per_s));
+            }
+            let source = if best.source == "frames" { "" } else { " (trial copies)" };
+            out += &wrapped(&format!("  {:<11}", best.size), &format!("{text}{source}"));
+        }
+    }
+    out
+}
+
+fn loads(matrix: &Matrix) -> String {
+    if matrix.loaded_rates.is_empty() && matrix.loaded_latencies.is_empty() {
+        return String::new();
+    }
+    let mut out = heading("IDLE BESIDE LOADED");
+    let row = |what: &str, load: &str, idle: &str, loaded: &str, ratio: &str| {
+        line(&format!("  {what:<23} {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
+    };
+    out += &row("", "load", "idle", "loaded", "ratio");
+    let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    for pair in &matrix.loaded_latencies {
+        let what = if pair.from_due { "from due" } else { "RTT" };
+        let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
+        for (name, idle, loaded) in
+            [("p50", pair.idle_p50_ns, pair.loaded_p50_ns), ("p99", pair.idle_p99_ns, pair.loaded_p99_ns)]
+        {
+            let ratio = idle.zip(loaded).filter(|(idle, _)| *idle > 0);
+            let ratio = ratio.map(|(idle, loaded)| loaded as f64 / idle as f64);
+            let ratio = ratio.map_or_else(|| NOT_AVAILABLE.into(), |r| format!("{} ×", four_digits(r)));
+            let name = format!("{what} {name}, {runs}{}", mark(pair.dirty));
+            out += &row(&name, &pair.load, &time(idle), &time(loaded), &ratio);
+        }
+    }
+    for pair in &matrix.loaded_rates {
+        let mode = pair.mode.as_deref().unwrap_or_default();
+        let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
+        let name = format!("{} {mode}, {runs}{}", pair.size, mark(pair.dirty));
+        let ratio = format!("{} ×", four_digits(pair.loaded_over_idle));
+        let (idle, loaded) = (four_digits(pair.idle_gb_per_s), four_digits(pair.loaded_gb_per_s));
+        out += &row(&name, &pair.load, &idle, &loaded, &ratio);
+    }
+    out
+}

@@ -1,0 +1,175 @@
+//! A row of matrix.csv: one run, one size, one way.
+
+use serde::Serialize;
+
+use super::Cell;
+use crate::input::RunJson;
+use crate::latency_summary::LatencySummary;
+use crate::summary::FrameSummary;
+
+/// Median figures of one run, size and way; `None` where not measured. A run without bandwidth has one row.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Row {
+    /// The run's name.
+    pub label: String,
+    /// `VM (tcg)`, `native`.
+    pub machine: String,
+    /// `whole`, `chunked` or `stream`.
+    pub mode: Option<String>,
+    /// `host-to-guest` or `guest-to-host`.
+    pub direction: Option<String>,
+    /// `4k`, `64B`.
+    pub size: Option<String>,
+    /// Payload bytes.
+    pub size_bytes: Option<u64>,
+    /// The host's copy kernel.
+    pub copy_kernel: Option<String>,
+    /// The guest's.
+    pub guest_copy_kernel: Option<String>,
+    /// `warm` or `cold`.
+    pub cache: Option<String>,
+    /// `copy`, `scan` or `none`.
+    pub consume: Option<String>,
+    /// Digests, with a blank between.
+    pub verify: Option<String>,
+    /// The load's name.
+    pub load: Option<String>,
+    /// Ok frames.
+    pub frames_ok: Option<u64>,
+    /// Frames sent, lost and dropped.
+    pub frames_total: Option<u64>,
+    /// Rate of the sender's median write.
+    pub write_gb_per_s: Option<f64>,
+    /// Rate of the receiver's median copy.
+    pub read_gb_per_s: Option<f64>,
+    /// Rate of the median duration.
+    pub total_gb_per_s: Option<f64>,
+    /// The total over its roof.
+    pub share_of_roof: Option<f64>,
+    /// Round trip to PROCESSED, closed loop.
+    pub rtt_p50_ns: Option<u64>,
+    /// Round trip to PROCESSED, closed loop.
+    pub rtt_p99_ns: Option<u64>,
+    /// Due time to PROCESSED, open loop.
+    pub from_due_p50_ns: Option<u64>,
+    /// Due time to PROCESSED, open loop.
+    pub from_due_p99_ns: Option<u64>,
+    /// Frames a second of a stream.
+    pub sustained_fps: Option<f64>,
+    /// Late frames of a stream.
+    pub late: Option<u64>,
+    /// Dropped frames of a stream.
+    pub dropped: Option<u64>,
+    /// Whether the run was disturbed too much.
+    pub dirty: bool,
+}
+
+/// What must be equal, besides the size, for two rows to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Facet {
+    Machine,
+    Mode,
+    Direction,
+    Cache,
+    Consume,
+    Load,
+}
+
+impl Facet {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Machine, Self::Mode, Self::Direction, Self::Cache, Self::Consume, Self::Load];
+}
+
+impl Row {
+    pub(super) fn of_cell(cell: &Cell) -> Vec<Self> {
+        let analyzed = &cell.analyzed;
+        let latency = analyzed.summary.latency.as_ref();
+        let closed = latency.filter(|l| !l.is_open());
+        let open = latency.filter(|l| l.is_open());
+        let run = analyzed.run.provenance.as_ref().map(|p| &p.run);
+        let common = Self {
+            label: cell.label.clone(),
+            machine: analyzed.machine(),
+            // Files without these columns had one kernel a side, which run.json names.
+            copy_kernel: run.and_then(|r| r.copy_kernel.clone()),
+            guest_copy_kernel: run.and_then(|r| r.guest.as_ref()?.copy_kernel.clone()),
+            load: analyzed.summary.load.clone(),
+            rtt_p50_ns: closed.and_then(LatencySummary::p50_ns),
+            rtt_p99_ns: closed.and_then(LatencySummary::p99_ns),
+            from_due_p50_ns: open.and_then(LatencySummary::p50_ns),
+            from_due_p99_ns: open.and_then(LatencySummary::p99_ns),
+            dirty: run.is_some_and(RunJson::is_dirty),
+            ..Self::default()
+        };
+        match &analyzed.summary.bandwidth {
+            Some(bandwidth) => bandwidth.frames.iter().map(|frame| common.with(frame)).collect(),
+            None => vec![common],
+        }
+    }
+
+    fn with(&self, frame: &FrameSummary) -> Self {
+        let setup = frame.setup.clone();
+        let stream = frame.stream.as_ref();
+        Self {
+            mode: setup.mode,
+            direction: setup.direction,
+            size: Some(frame.frame.clone()),
+            size_bytes: Some(frame.size_bytes),
+            copy_kernel: setup.copy_kernel.or_else(|| self.copy_kernel.clone()),
+            guest_copy_kernel: setup.guest_copy_kernel.or_else(|| self.guest_copy_kernel.clone()),
+            cache: setup.cache,
+            consume: setup.consume,
+            verify: (!frame.digests.is_empty()).then(|| frame.digests.join(" ")),
+            frames_ok: Some(frame.ok),
+            frames_total: Some(frame.sent),
+            write_gb_per_s: frame.write_median_gb_per_s,
+            read_gb_per_s: frame.read_median_gb_per_s,
+            total_gb_per_s: frame.rate.map(|rate| rate.median_gb_per_s),
+            share_of_roof: frame.share_of_roof.and_then(|share| share.total),
+            sustained_fps: stream.and_then(|s| s.sustained_fps),
+            late: stream.map(|s| s.late.len() as u64),
+            dropped: stream.map(|s| s.dropped),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn facet(&self, facet: Facet) -> Option<&str> {
+        match facet {
+            Facet::Machine => Some(self.machine.as_str()),
+            Facet::Mode => self.mode.as_deref(),
+            Facet::Direction => self.direction.as_deref(),
+            Facet::Cache => self.cache.as_deref(),
+            Facet::Consume => self.consume.as_deref(),
+            Facet::Load => self.load.as_deref(),
+        }
+    }
+
+    /// Whether the two differ in `facet` and kernels at most.
+    pub(super) fn is_like_but(&self, other: &Self, facet: Facet) -> bool {
+        self.size == other.size
+            && self.size_bytes == other.size_bytes
+            && Facet::ALL.iter().all(|f| *f == facet || self.facet(*f) == other.facet(*f))
+    }
+
+    /// Both kernels: `avx2_nt>avx2`, sender first.
+    pub(super) fn kernels(&self) -> String {
+        let name = |kernel: &Option<String>| kernel.clone().unwrap_or_else(|| "?".into());
+        let (host, guest) = (name(&self.copy_kernel), name(&self.guest_copy_kernel));
+        if self.direction.as_deref() == Some("guest-to-host") {
+            format!("{guest}>{host}")
+        } else {
+            format!("{host}>{guest}")
+        }
+    }
+
+    /// What of `self` differs among `all`: words for a legend.
+    #[must_use]
+    pub fn distinction(&self, all: &[&Self]) -> String {
+        let differs = |facet: &Facet| all.iter().any(|other| other.facet(*facet) != self.facet(*facet));
+        let mode = self.mode.clone().into_iter();
+        let rest = Facet::ALL.into_iter().filter(|facet| *facet != Facet::Mode && differs(facet));
+        mode.chain(rest.filter_map(|facet| self.facet(facet).map(str::to_owned)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}

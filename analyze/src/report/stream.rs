@@ -1,0 +1,73 @@
+//! The pace of a stream, and each late frame with the interference seen beside it.
+
+use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, plural, wrapped};
+use crate::stream::LateFrame;
+use crate::summary::FrameSummary;
+
+/// Late frames listed; the others are counted.
+const LISTED: usize = 20;
+
+/// The lines for one frame format; empty if it was not streamed.
+pub(super) fn section(frame: &FrameSummary) -> String {
+    let Some(stream) = &frame.stream else { return String::new() };
+    let mut out = format!("\n  Stream of {}\n", frame.label);
+    let rate = stream.sustained_fps.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
+    let period = stream.period_p50_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    out += &entry(
+        "Pace",
+        &format!(
+            "{rate} frames/s sustained, {} late, {} dropped, period p50 {period} (PROCESSED to PROCESSED)",
+            grouped(stream.late.len() as u64),
+            grouped(stream.dropped)
+        ),
+    );
+    for late in stream.late.iter().take(LISTED) {
+        out += &wrapped("    late: ", &line(late));
+    }
+    if stream.late.len() > LISTED {
+        out += &wrapped(
+            "    ",
+            &format!("and {}", plural((stream.late.len() - LISTED) as u64, "more late frame")),
+        );
+    }
+    out
+}
+
+fn line(late: &LateFrame) -> String {
+    let after = late.from_due_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    let beside = match (late.gap_ns, late.switches) {
+        (None, None) => "interference not recorded".into(),
+        (gap, switches) if gap.unwrap_or(0) == 0 && switches.unwrap_or(0) == 0 => {
+            "no interference seen".into()
+        }
+        (gap, switches) => {
+            let gap = gap.filter(|ns| *ns > 0).map(|ns| format!("clock gap of {}", duration(ns as f64)));
+            let switches = switches
+                .filter(|n| *n > 0)
+                .map(|n| plural(n, "involuntary context switch").replace("switchs", "switches"));
+            gap.into_iter().chain(switches).collect::<Vec<_>>().join(", ")
+        }
+    };
+    format!("frame {}, {after} after it was due: {beside}", grouped(late.iteration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn late(gap_ns: Option<u64>, switches: Option<u64>) -> String {
+        line(&LateFrame { iteration: 7, from_due_ns: Some(17_000_000), gap_ns, switches })
+    }
+
+    #[test]
+    fn what_was_seen_beside_a_late_frame_is_said() {
+        let begin = "frame 7, 17.00 ms after it was due: ";
+        assert_eq!(late(Some(0), Some(0)), format!("{begin}no interference seen"));
+        assert_eq!(late(None, None), format!("{begin}interference not recorded"));
+        assert_eq!(
+            late(Some(2_000_000), Some(2)),
+            format!("{begin}clock gap of 2.000 ms, 2 involuntary context switches")
+        );
+        assert_eq!(late(Some(0), Some(1)), format!("{begin}1 involuntary context switch"));
+    }
+}

@@ -1,0 +1,176 @@
+//! `--matrix`: the files it writes, what it says of runs whose answers are known, and what it refuses.
+
+use crate::experiment::{Experiment, plain_sizes};
+use crate::scene::{Scene, decode};
+use serde_json::Value;
+
+/// Whole and chunked, two guest kernels, idle and loaded; the loaded one dirty.
+fn experiment(scene: &Scene) {
+    let base = Experiment {
+        sizes: vec![("1MiB".into(), 1 << 20), ("4k".into(), 24_883_200)],
+        ..Experiment::default()
+    };
+    base.write(scene, "exp/whole");
+    Experiment { mode: "chunked", ..base.clone() }.write(scene, "exp/chunked");
+    Experiment { guest_kernel: "memcpy", read_rate: 2.0, ..base.clone() }.write(scene, "exp/memcpy");
+    Experiment { load: Some("cpu=2"), base_ns: 1_560, read_rate: 1.25, dirty: true, ..base }
+        .write(scene, "exp/whole-loaded");
+}
+
+const CELLS: [&str; 4] = ["exp/whole", "exp/chunked", "exp/memcpy", "exp/whole-loaded"];
+
+fn matrix<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--matrix"], CELLS.as_slice(), more].concat()
+}
+
+#[test]
+fn the_report_of_an_experiment() {
+    let scene = Scene::new();
+    experiment(&scene);
+    let report = scene.stdout(&matrix(&[]));
+    insta::assert_snapshot!("experiments_report", report);
+    assert_eq!(report.lines().find(|line| line.chars().count() > 80), None);
+    // By default the results go beside the runs.
+    let written = ["experiments.png", "experiments_report.txt", "matrix.csv"];
+    assert!(written.iter().all(|name| scene.names("exp").contains(&(*name).to_owned())));
+    assert_eq!(scene.names("exp/whole"), ["bandwidth_results.csv", "latency_results.csv", "run.json"]);
+}
+
+#[test]
+fn the_csv_has_a_row_for_each_run_and_size() {
+    let scene = Scene::new();
+    experiment(&scene);
+    scene.stdout(&matrix(&["--out", "out"]));
+    let mut reader = csv::Reader::from_path(scene.path("out/matrix.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 8);
+    let field = |row: &csv::StringRecord, name: &str| {
+        row[header.iter().position(|column| column == name).unwrap()].to_owned()
+    };
+    let row = &rows[7];
+    for (name, expected) in [
+        ("label", "whole-loaded"),
+        ("mode", "whole"),
+        ("direction", "host-to-guest"),
+        ("size_bytes", "24883200"),
+        ("copy_kernel", "avx2_nt"),
+        ("guest_copy_kernel", "avx2"),
+        ("cache", "warm"),
+        ("consume", "copy"),
+        ("verify", "xxh3"),
+        ("load", "cpu=2"),
+        ("frames_ok", "12"),
+        ("frames_total", "12"),
+        ("from_due_p50_ns", ""),
+        ("dirty", "true"),
+    ] {
+        assert_eq!(field(row, name), expected, "{name}");
+    }
+    // Written at 10, read at 1.25: 1 / (1/10 + 1/1.25) = 1.111; the roof is 1 / (1/12 + 1/3) = 2.4.
+    let number = |name: &str| field(row, name).parse::<f64>().unwrap();
+    assert!((number("total_gb_per_s") - 1.111).abs() < 0.001);
+    assert!((number("share_of_roof") - 1.111 / 2.4).abs() < 0.001);
+    assert!(number("rtt_p50_ns") > 1_560.0);
+}
+
+#[test]
+fn json_names_the_pairs_and_the_findings() {
+    let scene = Scene::new();
+    experiment(&scene);
+    let json: Value = serde_json::from_str(&scene.stdout(&matrix(&["--json"]))).unwrap();
+    assert_eq!(json["schema"], "ivshmem-matrix/1");
+    assert_eq!(json["rows"].as_array().unwrap().len(), 8);
+    let pair = &json["loaded_latencies"][0];
+    assert_eq!((&pair["idle_label"], &pair["loaded_label"]), (&"whole".into(), &"whole-loaded".into()));
+    let rates = json["loaded_rates"].as_array().unwrap();
+    assert_eq!(rates.len(), 2);
+    // The idle row of the same kernels, although memcpy's would be slower and chunked faster.
+    assert!(rates.iter().all(|pair| pair["idle_label"] == "whole"));
+    let findings: Vec<&str> =
+        json["findings"].as_array().unwrap().iter().map(|finding| finding.as_str().unwrap()).collect();
+    let has = |start: &str| findings.iter().any(|finding| finding.starts_with(start));
+    assert!(has("4k frames (idle): chunked takes 0.82 of whole's time"), "{findings:#?}");
+    assert!(has("best guest read kernel from 1MiB to 4k: avx2, 1.25 times memcpy"), "{findings:#?}");
+    assert!(has("under cpu=2 RTT p99 grows 12 times"), "{findings:#?}");
+    assert!(has("1 of 4 runs (whole-loaded): disturbed"), "{findings:#?}");
+}
+
+#[test]
+fn kernels_that_each_run_chose_for_itself_do_not_hide_what_was_tried() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    run.write(&scene, "a");
+    Experiment { guest_kernel: "sse2", read_rate: 0.5, ..run }.write(&scene, "b");
+    let json: Value = serde_json::from_str(&scene.stdout(&["--matrix", "a", "b", "--json"])).unwrap();
+    let guest: Vec<&str> = json["kernels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|rate| rate["side"] == "guest")
+        .map(|rate| rate["kernel"].as_str().unwrap())
+        .collect();
+    assert_eq!(guest, ["avx2", "memcpy"]);
+}
+
+#[test]
+fn the_picture_has_the_panels_there_is_data_for() {
+    let scene = Scene::new();
+    experiment(&scene);
+    scene.stdout(&matrix(&["--out", "all"]));
+    let (width, height, pixels) = decode(&scene.path("all/experiments.png"));
+    assert_eq!((width, height), (1400, 2 * 530 + 40));
+    let blue = |left: usize, top: usize| {
+        let inside = |index: usize| {
+            let (x, y) = (index % width as usize, index / width as usize);
+            (left..left + 560).contains(&x) && (top..top + 340).contains(&y)
+        };
+        let pixel = |rgb: &[u8]| rgb[0] < 60 && rgb[1].abs_diff(120) < 25 && rgb[2].abs_diff(180) < 25;
+        pixels.chunks(3).enumerate().filter(|(index, rgb)| inside(*index) && pixel(rgb)).count()
+    };
+    for (left, top) in [(90, 142), (790, 142), (90, 672), (790, 672)] {
+        assert!(blue(left, top) > 50, "{left}, {top}: {}", blue(left, top));
+    }
+    // One run: nothing under load.
+    Experiment { sizes: plain_sizes(), ..Experiment::default() }.write(&scene, "one/run");
+    scene.stdout(&["--matrix", "one/run"]);
+    assert_eq!(decode(&scene.path("one/experiments.png")).1, 2 * 530 + 40);
+    // Latency alone has nothing to be drawn by size.
+    std::fs::remove_file(scene.path("one/run/bandwidth_results.csv")).unwrap();
+    let json = scene.file("one/run/run.json", "{\"schema\":\"ivshmem-run/1\"}");
+    assert!(json.exists());
+    scene.stdout(&["--matrix", "one/run", "--out", "bare"]);
+    assert_eq!(scene.names("bare"), ["experiments_report.txt", "matrix.csv"]);
+}
+
+#[test]
+fn directories_of_one_name_are_called_by_their_paths_and_repeats_are_one() {
+    let scene = Scene::new();
+    Experiment::default().write(&scene, "a/run");
+    Experiment::default().write(&scene, "b/run");
+    let json: Value = serde_json::from_str(
+        &scene.stdout(&["--matrix", "a/run", "b/run", "a/run/", "--json", "--out", "out"]),
+    )
+    .unwrap();
+    let labels: Vec<&str> =
+        json["rows"].as_array().unwrap().iter().map(|row| row["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["a/run", "b/run"]);
+}
+
+#[test]
+fn a_directory_that_is_no_run_is_named() {
+    let scene = Scene::new();
+    experiment(&scene);
+    std::fs::remove_file(scene.path("exp/chunked/run.json")).unwrap();
+    assert_eq!(
+        scene.error(&matrix(&[])),
+        "analyze: exp/chunked: no run.json in this directory, so it cannot be a cell of a matrix"
+    );
+    assert_eq!(scene.error(&["--matrix", "nowhere"]), "analyze: nowhere: no such file or directory");
+    scene.file("empty/run.json", "{\"schema\":\"ivshmem-run/1\"}");
+    assert_eq!(
+        scene.error(&["--matrix", "empty"]),
+        "analyze: empty: no latency_results.csv or bandwidth_results.csv in this directory"
+    );
+    assert!(!scene.path("exp/matrix.csv").exists());
+}
