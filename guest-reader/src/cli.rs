@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use ivshmem_proto::wire;
+use clap::Parser;
+use ivshmem_proto::wire::Spin;
 
 use crate::inject::Injection;
 
@@ -21,8 +22,9 @@ pub struct Args {
     #[arg(long, value_name = "auto|resource2|resource2_wc|PATH", default_value = "auto")]
     pub map: MapChoice,
 
-    /// What to do between two looks at the published word
-    #[arg(long, value_enum, default_value_t = SpinChoice::None)]
+    /// What to do between two looks at the published word: none (look again at once: fastest), pause (one instruction:
+    /// kinder to a hyper-thread sibling, far slower under TCG), or sleep=TIME as slow pollers do, such as sleep=10us
+    #[arg(long, value_name = "none|pause|sleep=TIME", default_value = "none")]
     pub spin: SpinChoice,
 
     /// Pin to this CPU
@@ -33,7 +35,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub ready_port: Option<PathBuf>,
 
-    /// Misbehave on one message of every session, to test the host: drop-ack=N or corrupt=N
+    /// Misbehave on one message of every session, to test the host: drop-ack=N, corrupt=N, torn=N, reorder=N,
+    /// future-ack=N, flip-verdict=N, scribble=N
     #[arg(long, value_name = "FAULT=N")]
     pub inject: Option<Injection>,
 }
@@ -76,19 +79,30 @@ impl FromStr for MapChoice {
 }
 
 /// `--spin`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SpinChoice {
-    /// Look again at once: fastest
-    None,
-    /// One pause instruction: kinder to a hyper-thread sibling, far slower under TCG
-    Pause,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpinChoice {
+    /// What to do.
+    pub spin: Spin,
+    /// How long, for [`Spin::Sleep`]; else zero.
+    pub sleep: Duration,
 }
 
-impl From<SpinChoice> for wire::Spin {
-    fn from(choice: SpinChoice) -> Self {
-        match choice {
-            SpinChoice::None => Self::None,
-            SpinChoice::Pause => Self::Pause,
+/// The longest sleep between two looks: a host would take a guest that sleeps longer for dead.
+const SLEEP_MAX: Duration = Duration::from_millis(1);
+
+impl FromStr for SpinChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of = |spin, sleep| Ok(Self { spin, sleep });
+        match text.split_once('=') {
+            None if text == "none" => of(Spin::None, Duration::ZERO),
+            None if text == "pause" => of(Spin::Pause, Duration::ZERO),
+            Some(("sleep", time)) => match humantime::parse_duration(time) {
+                Ok(sleep) if !sleep.is_zero() && sleep <= SLEEP_MAX => of(Spin::Sleep, sleep),
+                _ => Err(format!("'{time}' is no time above 0 and up to 1ms, such as 10us")),
+            },
+            _ => Err("expected none, pause, or sleep=TIME such as sleep=10us".to_owned()),
         }
     }
 }
@@ -103,5 +117,15 @@ mod tests {
         assert_eq!("resource2_wc".parse(), Ok(MapChoice::Resource2Wc));
         assert_eq!("./region".parse(), Ok(MapChoice::File("./region".into())));
         assert!("resource3".parse::<MapChoice>().is_err());
+    }
+
+    #[test]
+    fn spins_are_names_and_a_sleep_has_a_time() {
+        let sleep: SpinChoice = "sleep=10us".parse().unwrap();
+        assert_eq!((sleep.spin, sleep.sleep), (Spin::Sleep, Duration::from_micros(10)));
+        assert_eq!("none".parse::<SpinChoice>().unwrap().spin, Spin::None);
+        for bad in ["", "sleep", "sleep=", "sleep=0s", "sleep=2ms", "pause=1us", "None"] {
+            assert!(bad.parse::<SpinChoice>().is_err(), "{bad}");
+        }
     }
 }

@@ -1,41 +1,136 @@
 //! Faults on request: the host's error paths are proven against a guest that really misbehaves.
 
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
+
+use ivshmem_proto::guest::{Done, Guest};
+use ivshmem_proto::layout::{RING_ENTRIES, host_words};
+use ivshmem_proto::mapping::Mapping;
+use ivshmem_proto::memory::ControlWords as _;
+use ivshmem_proto::wire::Verdict;
+use ivshmem_proto::word::sequence_of;
+
+/// What can be done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    DropAck,
+    Corrupt,
+    Torn,
+    Reorder,
+    FutureAck,
+    FlipVerdict,
+    Scribble,
+}
+
+const FAULTS: [(&str, Fault); 7] = [
+    ("drop-ack", Fault::DropAck),
+    ("corrupt", Fault::Corrupt),
+    ("torn", Fault::Torn),
+    ("reorder", Fault::Reorder),
+    ("future-ack", Fault::FutureAck),
+    ("flip-verdict", Fault::FlipVerdict),
+    ("scribble", Fault::Scribble),
+];
 
 /// A fault on one message of every session. Messages count from 1, warm-up included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Injection {
-    /// Never send PROCESSED for this message.
-    DropAck(u64),
-    /// Flip one bit of the private copy of this message before hashing it.
-    Corrupt(u64),
-}
-
-impl Injection {
-    /// Whether PROCESSED must be withheld from message `sequence`.
-    #[must_use]
-    pub fn drops_ack(self, sequence: u64) -> bool {
-        self == Self::DropAck(sequence)
-    }
-
-    /// Whether the private copy of message `sequence` must be damaged.
-    #[must_use]
-    pub fn corrupts(self, sequence: u64) -> bool {
-        self == Self::Corrupt(sequence)
-    }
+pub struct Injection {
+    fault: Fault,
+    sequence: u64,
 }
 
 impl FromStr for Injection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected drop-ack=N or corrupt=N, N counting messages from 1".to_owned();
-        let (fault, number) = text.split_once('=').ok_or_else(expected)?;
+        let names = FAULTS.map(|(name, _)| name).join(", ");
+        let expected = || format!("expected FAULT=N, N counting messages from 1 and FAULT one of {names}");
+        let (name, number) = text.split_once('=').ok_or_else(expected)?;
         let sequence = number.parse().ok().filter(|&n| n > 0).ok_or_else(expected)?;
-        match fault {
-            "drop-ack" => Ok(Self::DropAck(sequence)),
-            "corrupt" => Ok(Self::Corrupt(sequence)),
-            _ => Err(expected()),
+        let &(_, fault) = FAULTS.iter().find(|&&(known, _)| known == name).ok_or_else(expected)?;
+        Ok(Self { fault, sequence })
+    }
+}
+
+/// The fault to commit, if any, and what it has under way.
+#[derive(Debug, Default)]
+pub struct Faults {
+    injection: Option<Injection>,
+    /// A message processed and not acknowledged yet.
+    held: Option<(u64, Done)>,
+}
+
+impl Faults {
+    /// With the fault asked for.
+    #[must_use]
+    pub fn new(injection: Option<Injection>) -> Self {
+        Self { injection, held: None }
+    }
+
+    /// Whether everything is done right.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.injection.is_none()
+    }
+
+    fn hits(&self, fault: Fault, sequence: u64) -> bool {
+        self.injection == Some(Injection { fault, sequence })
+    }
+
+    /// Whether PROCESSED must be withheld from message `sequence`.
+    #[must_use]
+    pub fn drops_ack(&self, sequence: u64) -> bool {
+        self.hits(Fault::DropAck, sequence)
+    }
+
+    /// Whether the message after `sequence` is to be acknowledged instead.
+    #[must_use]
+    pub fn acks_the_future(&self, sequence: u64) -> bool {
+        self.hits(Fault::FutureAck, sequence)
+    }
+
+    /// Faults around the answer to `sequence`: a word in the host's page, a verdict on the message before that changes.
+    pub fn before_answer(&self, map: &Mapping, guest: &mut Guest<'_, Mapping>, sequence: u64) {
+        if self.hits(Fault::Scribble, sequence) {
+            map.store(host_words::slot_bytes, u64::MAX, Ordering::Release);
+        }
+        if sequence > 1 && self.hits(Fault::FlipVerdict, sequence - 1) {
+            guest.change_verdict(sequence - 1, Verdict::Mismatch);
+        }
+    }
+
+    /// Keeps the acknowledgement of the message back, if it is to come after those of its successors.
+    pub fn holds_back(&mut self, word: u64, done: &Done) -> bool {
+        let holds = self.hits(Fault::Reorder, sequence_of(word));
+        if holds {
+            self.held = Some((word, *done));
+        }
+        holds
+    }
+
+    /// What was held back, once message `sequence` is so far on that no host can be waiting for it: any sooner, and a host
+    /// that does not happen to look in between sees nothing out of order.
+    pub fn take_held(&mut self, sequence: u64) -> Option<(u64, Done)> {
+        self.held.take_if(|(word, _)| sequence >= sequence_of(*word) + RING_ENTRIES - 1)
+    }
+
+    /// The second half of what is about to be overwritten, if it is to survive.
+    #[must_use]
+    pub fn stale_half(&self, sequence: u64, inbox: &[u8]) -> Option<Vec<u8>> {
+        self.hits(Fault::Torn, sequence).then(|| inbox[inbox.len() / 2..].to_vec())
+    }
+
+    /// Damages the private copy of message `sequence` before it is checked.
+    pub fn damage(&self, sequence: u64, inbox: &mut [u8], stale: Option<Vec<u8>>) {
+        if let Some(stale) = stale {
+            let half = inbox.len() / 2;
+            inbox[half..].copy_from_slice(&stale);
+        }
+        if self.hits(Fault::Corrupt, sequence)
+            && let Some(byte) = inbox.first_mut()
+        {
+            *byte ^= 1;
         }
     }
 }
@@ -46,12 +141,41 @@ mod tests {
 
     #[test]
     fn faults_parse_and_hit_their_message_only() {
-        let drop: Injection = "drop-ack=7".parse().unwrap();
-        assert!(drop.drops_ack(7) && !drop.drops_ack(8) && !drop.corrupts(7));
-        let corrupt: Injection = "corrupt=2".parse().unwrap();
-        assert!(corrupt.corrupts(2) && !corrupt.drops_ack(2));
-        for bad in ["", "drop-ack", "drop-ack=0", "drop-ack=x", "explode=1"] {
-            assert!(bad.parse::<Injection>().is_err(), "{bad}");
+        let faults = |text: &str| Faults::new(Some(text.parse().unwrap()));
+        assert!(faults("drop-ack=7").drops_ack(7) && !faults("drop-ack=7").drops_ack(8));
+        assert!(!faults("corrupt=7").drops_ack(7) && !faults("corrupt=7").acks_the_future(7));
+        assert!(faults("future-ack=2").acks_the_future(2));
+        for (name, _) in FAULTS {
+            assert!(format!("{name}=3").parse::<Injection>().is_ok());
         }
+        for bad in ["", "drop-ack", "drop-ack=0", "drop-ack=x", "explode=1"] {
+            let error = bad.parse::<Injection>().unwrap_err();
+            assert!(error.contains("drop-ack, corrupt, torn, reorder"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_back_comes_when_nobody_waits_for_it() {
+        let mut faults = Faults::new(Some("reorder=2".parse().unwrap()));
+        let done = Done { copy_ns: 7, ..Done::default() };
+        assert!(!faults.holds_back(1, &done) && faults.holds_back(2, &done) && !faults.holds_back(3, &done));
+        assert_eq!((faults.take_held(3), faults.take_held(16)), (None, None));
+        assert_eq!((faults.take_held(17), faults.take_held(18)), (Some((2, done)), None));
+    }
+
+    #[test]
+    fn damage_is_what_it_says() {
+        let mut inbox = vec![1u8; 8];
+        let torn = Faults::new(Some("torn=1".parse().unwrap()));
+        let stale = torn.stale_half(1, &inbox);
+        inbox.fill(2);
+        torn.damage(1, &mut inbox, stale);
+        assert_eq!(inbox, [2, 2, 2, 2, 1, 1, 1, 1]);
+        assert_eq!(torn.stale_half(2, &inbox), None);
+        let corrupt = Faults::new(Some("corrupt=1".parse().unwrap()));
+        corrupt.damage(2, &mut inbox, None);
+        assert_eq!(inbox[0], 2);
+        corrupt.damage(1, &mut inbox, None);
+        assert_eq!(inbox[0], 3);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! - [`cli`]: the command line
 //! - [`device`]: the PCI device in sysfs; [`memory_type`]: what the kernel made of its mapping
-//! - [`rates`]: which copy kernel is fastest here
-//! - [`serve`]: the loop that answers; [`inject`]: faults on request, to prove that the host notices
+//! - [`rates`]: which copy kernel is fastest here; [`choice`]: which one is taken for which size
+//! - [`serve`]: the loop that answers; [`verify`]: checks of content; [`inject`]: faults on request, to prove that the
+//!   host notices
 //! - [`init`]: what a process must do when it is the whole userland of a virtual machine
 //! - [`run`]: the order of it all
 
+pub mod choice;
 pub mod cli;
 pub mod device;
 pub mod init;
@@ -15,3 +17,4 @@ pub mod memory_type;
 pub mod rates;
 pub mod run;
 pub mod serve;
+pub mod verify;

@@ -14,8 +14,9 @@ pub fn of_physical_range(first: u64, last: u64) -> MemoryType {
     fs::read_to_string(PAT_LIST).map_or(MemoryType::Unknown, |list| in_list(&list, first, last))
 }
 
-/// Lines look like `PAT: [mem 0x00000000f8000000-0x00000000fc000000] write-combining`; older kernels write
-/// `write-combining @ 0xf8000000-0xfc000000`. The end is exclusive.
+/// Lines look like `PAT: [mem 0x00000000f8000000-0x00000000fc000000] write-combining` since Linux 5.6, and like
+/// `write-combining @ 0xf8000000-0xfc000000` before. The end is exclusive. A BAR that several processes map has a
+/// line for each, all of one type, because the kernel allows no aliases (memtype.c, `memtype_seq_show`, `cattr_name`).
 fn in_list(list: &str, first: u64, last: u64) -> MemoryType {
     list.lines()
         .find(|line| {
@@ -53,14 +54,38 @@ PAT memtype list:
 PAT: [mem 0x000000001ffe0000-0x000000001ffe3000] write-back
 PAT: [mem 0x00000000f8000000-0x00000000fc000000] write-combining
 PAT: [mem 0x00000000fd000000-0x00000000fd001000] uncached-minus
+PAT: [mem 0x00000000fd002000-0x00000000fd003000] write-protected
+PAT: [mem 0x00000000fd004000-0x00000000fd005000] write-through
+PAT: [mem 0x0000380000000000-0x0000380004000000] write-combining
+PAT: [mem 0x0000380000000000-0x0000380004000000] write-combining
+";
+
+    /// As kernels before 5.6 write it.
+    const OLD_LIST: &str = "\
+PAT memtype list:
+write-back @ 0x1ffe0000-0x1ffe3000
 uncached @ 0xfee00000-0xfee01000
+uncached-minus @ 0xf8000000-0xfc000000
 ";
 
     #[test]
     fn finds_the_line_that_covers_the_bar() {
         assert_eq!(in_list(LIST, 0xf800_0000, 0xfbff_ffff), MemoryType::WriteCombining);
         assert_eq!(in_list(LIST, 0xfd00_0000, 0xfd00_0fff), MemoryType::UncachedMinus);
-        assert_eq!(in_list(LIST, 0xfee0_0000, 0xfee0_0fff), MemoryType::Uncached);
+        assert_eq!(in_list(LIST, 0xfd00_4000, 0xfd00_4fff), MemoryType::WriteThrough);
+        // A 64-bit BAR above 4 GiB that two processes map.
+        assert_eq!(in_list(LIST, 0x3800_0000_0000, 0x3800_03ff_ffff), MemoryType::WriteCombining);
+    }
+
+    #[test]
+    fn the_older_format_is_read_too() {
+        assert_eq!(in_list(OLD_LIST, 0xfee0_0000, 0xfee0_0fff), MemoryType::Uncached);
+        assert_eq!(in_list(OLD_LIST, 0xf800_0000, 0xfbff_ffff), MemoryType::UncachedMinus);
+    }
+
+    #[test]
+    fn a_type_that_has_no_name_here_is_unknown() {
+        assert_eq!(in_list(LIST, 0xfd00_2000, 0xfd00_2fff), MemoryType::Unknown);
     }
 
     #[test]

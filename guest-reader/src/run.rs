@@ -3,21 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use ivshmem_proto::clock::{Clock, monotonic_ns};
+use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
 use ivshmem_proto::mapping::{ControlPage, Mapping};
+use ivshmem_proto::memory_note::memory_note;
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
-use ivshmem_proto::wire::{MapKind, MemoryType};
+use ivshmem_proto::wire::{ClockSource, MapKind, MemoryType};
 use ivshmem_proto::{affinity, cpu};
 use nix::sys::utsname::uname;
 
+use crate::choice::KernelChoice;
 use crate::cli::{Args, MapChoice};
 use crate::device::{Device, PCI_DEVICES};
 use crate::init::tell;
+use crate::inject::Faults;
 use crate::serve::Server;
 use crate::{memory_type, rates};
 
@@ -38,7 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
     map.prefault();
     let clock = Clock::calibrated();
-    let report = describe(args, &source, &map, &clock)?;
+    let stamp = stamp_clock(&clock);
+    let report = describe(args, &source, &map, &clock, &stamp)?;
     report.write(&map);
     let incarnation = monotonic_ns() ^ u64::from(std::process::id()) << 48;
     let guest = Guest::announce(&map, map.bytes(), incarnation);
@@ -54,8 +60,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(port) = &args.ready_port {
         tell(port, &ready);
     }
-    let kernel = report.copy_kernel;
-    let server = Server { map: &map, guest, clock, kernel, spin: report.spin, inject: args.inject };
+    if let Some(note) = note(&report) {
+        eprintln!("guest-reader: note: {note}");
+    }
+    let mut kernels = KernelChoice::default();
+    kernels.learn(&report.rates);
+    let server = Server {
+        map: &map,
+        guest,
+        clock,
+        stamp,
+        kernels,
+        spin: report.spin,
+        sleep: Duration::from_nanos(report.spin_sleep_ns),
+        faults: Faults::new(args.inject),
+    };
     server.serve(&stop, |line| eprintln!("guest-reader: {line}"));
     eprintln!("guest-reader: stopped on request");
     Ok(())
@@ -87,9 +106,37 @@ impl Source {
     }
 }
 
-fn describe(args: &Args, source: &Source, map: &Mapping, clock: &Clock) -> anyhow::Result<GuestReport> {
-    let candidates = rates::measure(map, clock)?;
-    let copy_kernel = candidates.first().context("no copy kernel is available")?.kernel;
+/// What the type of the mapping costs, from the rates of the fastest kernel.
+fn note(report: &GuestReport) -> Option<String> {
+    let (region, anon) = report
+        .rates
+        .candidates
+        .first()
+        .map_or((0, 0), |fastest| (fastest.region.typical, fastest.anon.typical));
+    memory_note(report.map_kind, report.memory_type, &report.cpu_model, region, anon)
+}
+
+/// The clock that stamps timed pings: the time-stamp counter even where CPUID does not call it invariant (as under TCG),
+/// because it is many times cheaper to read than the system's clock there, and because the host refuses stamps that do
+/// not fit one line.
+fn stamp_clock(clock: &Clock) -> Clock {
+    if cfg!(target_arch = "x86_64") && clock.source() != ClockSource::Tsc {
+        Clock::of(ClockSource::Tsc)
+    } else {
+        *clock
+    }
+}
+
+fn describe(
+    args: &Args,
+    source: &Source,
+    map: &Mapping,
+    clock: &Clock,
+    stamp: &Clock,
+) -> anyhow::Result<GuestReport> {
+    let geometry = Geometry::for_payload(map.bytes(), 0)?;
+    let sample = geometry.payload(0, geometry.slot_bytes().min(rates::HEAT_BYTES as u64));
+    let rates = rates::at_start(map, clock, sample.context("the region has no slot")?);
     let physical = source.device.as_ref().and_then(Device::bar2_physical);
     let memory_type = match (source.kind, physical) {
         (MapKind::File, _) => MemoryType::WriteBack,
@@ -101,11 +148,12 @@ fn describe(args: &Args, source: &Source, map: &Mapping, clock: &Clock) -> anyho
         map_kind: source.kind,
         memory_type,
         clock: ClockReport::from(clock),
+        stamp_frequency_hz: stamp.frequency_hz(),
         cpu_features: cpu::features(),
-        spin: args.spin.into(),
+        spin: args.spin.spin,
+        spin_sleep_ns: args.spin.sleep.as_nanos() as u64,
         cpu_pinned: args.cpu,
-        copy_kernel,
-        candidates,
+        rates,
         kernel_release: uts.release().to_string_lossy().into_owned(),
         cpu_model: cpu::model(),
         device: source.device.as_ref().map_or_else(|| "none".to_owned(), |d| d.bdf.clone()),

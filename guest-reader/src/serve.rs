@@ -1,25 +1,30 @@
 //! The loop that answers the host.
 //!
-//! Between a published word and its acknowledgement there is nothing but the copy: no system call, no
+//! Between a published word and its acknowledgement there is nothing but what was asked for: no system call, no
 //! allocation, no formatting. Memory for a session's payloads is prepared before the session is joined.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use ivshmem_proto::clock::Clock;
+use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
+use ivshmem_proto::descriptor::{Check, Descriptor, INLINE_BYTES_MAX};
 use ivshmem_proto::geometry::PayloadRange;
-use ivshmem_proto::guest::{Event, Guest};
+use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
-use ivshmem_proto::wire::{Spin, Status, Verdict};
+use ivshmem_proto::wire::{Consume, Digest, Spin, Status};
 use ivshmem_proto::word::sequence_of;
-use sha2::{Digest as _, Sha256};
 
-use crate::inject::Injection;
-use crate::rates::touched;
+use crate::choice::KernelChoice;
+use crate::inject::Faults;
+use crate::rates::{self, touched};
+use crate::verify;
 
 /// Looks at the published word between two heartbeats.
 const LOOKS_PER_BEAT: u32 = 4096;
+/// How long the watermark of a chunked frame may stand still before the frame is given up.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -28,47 +33,63 @@ pub struct Server<'a> {
     pub map: &'a Mapping,
     /// The guest's half of the handshake over the same region.
     pub guest: Guest<'a, Mapping>,
-    /// Times copies and hashes.
+    /// Times copies and checks.
     pub clock: Clock,
-    /// Copies payloads.
-    pub kernel: Kernel,
+    /// Stamps timed pings.
+    pub stamp: Clock,
+    /// Which kernel copies payloads of which size.
+    pub kernels: KernelChoice,
     /// What to do between two looks.
     pub spin: Spin,
-    /// A fault to commit.
-    pub inject: Option<Injection>,
+    /// How long to sleep between two looks, for [`Spin::Sleep`].
+    pub sleep: Duration,
+    /// Faults to commit.
+    pub faults: Faults,
+}
+
+/// Private memory of a session.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// Where payloads are copied to.
+    inbox: Vec<u8>,
+    /// What is written when the host fetches; as long as what was produced last.
+    outbox: Vec<u8>,
+    /// A slot's size in bytes.
+    slot_bytes: usize,
 }
 
 impl Server<'_> {
     /// Answers sessions until `stop` is set, then leaves in good order. `log` is called on rare events only,
     /// never between a message and its acknowledgement.
     pub fn serve(mut self, stop: &AtomicBool, mut log: impl FnMut(&str)) {
+        let sleep = self.sleep;
         match self.spin {
             Spin::None => self.answer_until(stop, &mut log, || ()),
             Spin::Pause => self.answer_until(stop, &mut log, std::hint::spin_loop),
+            Spin::Sleep => self.answer_until(stop, &mut log, || std::thread::sleep(sleep)),
         }
         self.guest.leave();
     }
 
     #[inline(always)]
     fn answer_until(&mut self, stop: &AtomicBool, log: &mut impl FnMut(&str), between: impl Fn()) {
-        let mut private: Vec<u8> = Vec::new();
+        let mut buffers = Buffers::default();
         let mut closed = true;
         while !stop.load(Ordering::Relaxed) {
             for _ in 0..LOOKS_PER_BEAT {
                 match self.guest.poll() {
                     Event::Idle => between(),
                     Event::Ping { word, token } => {
-                        if self.inject.is_none_or(|fault| !fault.drops_ack(sequence_of(word))) {
+                        if self.faults.is_none() || !self.misbehave(word) {
                             self.guest.complete_ping(word, token);
                         }
                     }
-                    Event::Frame { word, range, digest } => {
-                        self.answer_frame(word, range, digest, &mut private);
-                    }
+                    Event::Message { word, descriptor } => self.answer(word, descriptor, &mut buffers, stop),
                     Event::Invited { session, geometry } => {
                         // Present, not merely reserved: no first touch may land inside a copy. A slot is smaller
                         // than the mapped region, so its size is a usize.
-                        private = touched(geometry.slot_bytes() as usize);
+                        let slot_bytes = geometry.slot_bytes() as usize;
+                        buffers = Buffers { inbox: touched(slot_bytes), outbox: Vec::new(), slot_bytes };
                         self.guest.join(session, geometry);
                         closed = false;
                         log(&format!("joined session {session}"));
@@ -80,6 +101,9 @@ impl Server<'_> {
                         log(&format!("session refused: {refusal}"));
                     }
                 }
+                if self.spin == Spin::Sleep && stop.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             self.guest.beat();
             if !closed && self.guest.host_closed() {
@@ -89,29 +113,232 @@ impl Server<'_> {
         }
     }
 
-    #[inline(never)]
-    fn answer_frame(&mut self, word: u64, range: PayloadRange, digest: Option<[u8; 32]>, private: &mut [u8]) {
-        let start = self.clock.now();
-        let private = &mut private[..range.len()];
-        self.map.read(range, private, self.kernel);
-        let read_ns = self.clock.ns(start, self.clock.now());
-        let status = if self.guest.is_current(word) { Status::Ok } else { Status::Superseded };
+    /// Faults that replace the acknowledgement of a ping; true when one did.
+    #[cold]
+    fn misbehave(&mut self, word: u64) -> bool {
         let sequence = sequence_of(word);
-        if self.inject.is_some_and(|fault| fault.drops_ack(sequence)) {
-            return;
+        self.faults.before_answer(self.map, &mut self.guest, sequence);
+        if self.faults.acks_the_future(sequence) {
+            self.guest.complete_ping(word + 1, 0);
+            return true;
         }
-        self.guest.complete(word, status, 0, read_ns);
-        if self.inject.is_some_and(|fault| fault.corrupts(sequence))
-            && let Some(byte) = private.first_mut()
-        {
-            *byte ^= 1;
-        }
-        if let Some(expected) = digest {
-            let start = self.clock.now();
-            let actual = Sha256::digest(private);
-            let verify_ns = self.clock.ns(start, self.clock.now());
-            let verdict = if actual.as_slice() == expected { Verdict::Match } else { Verdict::Mismatch };
-            self.guest.judge(word, verdict, verify_ns);
+        self.faults.drops_ack(sequence)
+    }
+
+    #[inline(never)]
+    fn answer(&mut self, word: u64, descriptor: Descriptor, buffers: &mut Buffers, stop: &AtomicBool) {
+        match descriptor {
+            Descriptor::Ping { token, range, timed } => {
+                let seen = if timed { self.stamp.now() } else { Ticks(0) };
+                let mut echo = token;
+                if let Some(range) = range {
+                    const { assert!(INLINE_BYTES_MAX == 4096) };
+                    let inbox = &mut buffers.inbox[..range.len()];
+                    self.map.read(range, inbox, self.kernels.of(range.len()));
+                    echo = token ^ last_word(inbox);
+                }
+                if self.faults.is_none() || !self.misbehave(word) {
+                    self.guest.complete_short(word, Status::Ok, echo, seen.0);
+                }
+            }
+            Descriptor::Frame { range, consume, kernel, chunked, check } => {
+                self.answer_frame(word, &Frame { range, consume, kernel, chunked, check }, buffers, stop);
+            }
+            Descriptor::Produce { length, token, digest } => {
+                buffers.outbox.resize(length, 0);
+                let digest = verify::produce(&mut buffers.outbox, token, digest);
+                self.guest.complete(word, &Done { digest, ..Done::default() });
+            }
+            Descriptor::Fetch { range, kernel, chunk_bytes } => {
+                let done = self.write_slot(word, range, kernel, chunk_bytes, &buffers.outbox);
+                if self.faults.is_none() || !self.misbehave_on(word, &done) {
+                    self.guest.complete(word, &done);
+                }
+            }
+            Descriptor::Measure { range } => {
+                let report =
+                    rates::measure(self.map, &self.clock, range, &mut buffers.inbox, buffers.slot_bytes);
+                self.kernels.learn(&report);
+                report.write(self.map);
+                self.guest.complete(word, &Done::default());
+            }
         }
     }
+
+    /// Faults that replace the acknowledgement of a ring's message; true when one did.
+    #[cold]
+    fn misbehave_on(&mut self, word: u64, done: &Done) -> bool {
+        let sequence = sequence_of(word);
+        self.faults.before_answer(self.map, &mut self.guest, sequence);
+        if self.faults.holds_back(word, done) {
+            return true;
+        }
+        if self.faults.acks_the_future(sequence) {
+            self.guest.complete(word + 1, done);
+            return true;
+        }
+        if self.faults.drops_ack(sequence) {
+            return true;
+        }
+        if let Some((held, held_done)) = self.faults.take_held(sequence) {
+            self.guest.complete(held, &held_done);
+        }
+        false
+    }
+
+    fn answer_frame(&mut self, word: u64, frame: &Frame, buffers: &mut Buffers, stop: &AtomicBool) {
+        let inbox = &mut buffers.inbox[..frame.range.len()];
+        let stale = self.faults.stale_half(sequence_of(word), inbox);
+        let start = self.clock.now();
+        let (status, stall_ns) = if !runs(frame.kernel) {
+            (Status::Unsupported, 0)
+        } else if frame.chunked {
+            self.take_chunks(word, frame, inbox, stop)
+        } else {
+            self.take(frame, frame.range, inbox);
+            (Status::Ok, 0)
+        };
+        let copy_ns = self.clock.ns(start, self.clock.now());
+        let status = if self.guest.is_current(word) { status } else { Status::Superseded };
+        let done = Done { status, copy_ns, stall_ns, ..Done::default() };
+        if self.faults.is_none() || !self.misbehave_on(word, &done) {
+            self.guest.complete(word, &done);
+        }
+        if frame.check.digest == Digest::None || status != Status::Ok {
+            return;
+        }
+        self.faults.damage(sequence_of(word), inbox, stale);
+        let start = self.clock.now();
+        let (verdict, offset) = verify::judge(inbox, &frame.check);
+        let verify_ns = self.clock.ns(start, self.clock.now());
+        self.guest.judge(word, verdict, verify_ns, offset);
+    }
+
+    /// Takes the bytes of `part`, which lies in the frame, as the frame asks.
+    #[inline]
+    fn take(&self, frame: &Frame, part: PayloadRange, inbox: &mut [u8]) {
+        match frame.consume {
+            Consume::Copy => {
+                let kernel = frame.kernel.unwrap_or_else(|| self.kernels.of(frame.range.len()));
+                self.map.read(part, inbox, kernel);
+            }
+            Consume::Scan => {
+                std::hint::black_box(self.map.scan(part));
+            }
+            Consume::None => {}
+        }
+    }
+
+    /// Takes a frame behind the host's watermark. Returns how it went and how long it waited in nanoseconds.
+    fn take_chunks(
+        &mut self,
+        word: u64,
+        frame: &Frame,
+        inbox: &mut [u8],
+        stop: &AtomicBool,
+    ) -> (Status, u64) {
+        let length = frame.range.len();
+        let (mut taken, mut stall_ns) = (0, 0);
+        while taken < length {
+            let valid = self.guest.watermark(word).map_or(0, |bytes| bytes.min(length as u64) as usize);
+            if valid <= taken {
+                let start = self.clock.now();
+                let moved = self.watermark_moves(word, taken, start, stop);
+                stall_ns += self.clock.ns(start, self.clock.now());
+                match moved {
+                    Ok(()) => continue,
+                    Err(status) => return (status, stall_ns),
+                }
+            }
+            // In bounds: `taken < valid <= length`.
+            let Some(part) = frame.range.part(taken, valid - taken) else {
+                return (Status::Stalled, stall_ns);
+            };
+            self.take(frame, part, &mut inbox[taken..valid]);
+            taken = valid;
+        }
+        (Status::Ok, stall_ns)
+    }
+
+    /// Waits until more than `taken` bytes of the message are valid.
+    fn watermark_moves(
+        &mut self,
+        word: u64,
+        taken: usize,
+        start: Ticks,
+        stop: &AtomicBool,
+    ) -> Result<(), Status> {
+        let deadline = self.clock.after(start, STALL_LIMIT);
+        loop {
+            for _ in 0..LOOKS_PER_BEAT {
+                if self.guest.watermark(word).is_some_and(|bytes| bytes > taken as u64) {
+                    return Ok(());
+                }
+            }
+            self.guest.beat();
+            if !self.guest.is_current(word) || stop.load(Ordering::Relaxed) {
+                return Err(Status::Superseded);
+            }
+            if self.clock.now() >= deadline {
+                return Err(Status::Stalled);
+            }
+        }
+    }
+
+    /// Writes what was produced into the slot, in one piece or in chunks.
+    fn write_slot(
+        &mut self,
+        word: u64,
+        range: PayloadRange,
+        kernel: Option<Kernel>,
+        chunk_bytes: Option<usize>,
+        outbox: &[u8],
+    ) -> Done {
+        if outbox.len() < range.len() || !runs(kernel) {
+            return Done { status: Status::Unsupported, ..Done::default() };
+        }
+        let kernel = kernel.unwrap_or_else(|| self.kernels.writing(range.len()));
+        let start = self.clock.now();
+        let step = chunk_bytes.unwrap_or(range.len()).max(1);
+        let mut written = 0;
+        while let Some(part) = range.part(written, step.min(range.len() - written)).filter(|p| !p.is_empty())
+        {
+            self.map.write(part, &outbox[written..written + part.len()], kernel);
+            written += part.len();
+            if chunk_bytes.is_some() {
+                self.guest.advance(word, written as u64);
+                if !self.guest.is_current(word) {
+                    // The slot may be another message's by now.
+                    break;
+                }
+            }
+        }
+        let status = if self.guest.is_current(word) { Status::Ok } else { Status::Superseded };
+        Done { status, copy_ns: self.clock.ns(start, self.clock.now()), ..Done::default() }
+    }
+}
+
+/// A frame to take.
+#[derive(Debug)]
+struct Frame {
+    range: PayloadRange,
+    consume: Consume,
+    kernel: Option<Kernel>,
+    chunked: bool,
+    check: Check,
+}
+
+/// Whether this CPU can run the kernel the host asked for, if it asked.
+fn runs(kernel: Option<Kernel>) -> bool {
+    kernel.is_none_or(Kernel::is_available)
+}
+
+/// The last eight bytes of a payload as a word, those of a shorter one with zeros behind: whoever echoes it has read the
+/// payload's end.
+#[must_use]
+pub fn last_word(payload: &[u8]) -> u64 {
+    let tail = &payload[payload.len().saturating_sub(8)..];
+    let mut bytes = [0; 8];
+    bytes[..tail.len()].copy_from_slice(tail);
+    u64::from_le_bytes(bytes)
 }

@@ -1,60 +1,238 @@
-//! The bandwidth test: whole frames of each size, one after another.
+//! The bandwidth test: payloads of each size, one after another or several in flight.
 
+use ivshmem_proto::clock::Ticks;
 use ivshmem_proto::copy::Kernel;
-use ivshmem_proto::frame::FrameFormat;
 use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::wire::Digest;
 
-use crate::cli::Verify;
-use crate::config::BandwidthPlan;
-use crate::content;
+use crate::cli::{Cache, Direction};
+use crate::config::{BandwidthPlan, Extent, Mode, PayloadSize};
+use crate::content::{self, Proof};
+use crate::interference::switches_now;
 use crate::link::{Link, Stopped};
 use crate::progress::Progress;
-use crate::transfer::{Parcel, Transfer, send};
+use crate::stream;
+use crate::transfer::{self, Errand, Manner, Parcel, Transfer};
+use crate::working_set::WorkingSet;
 
-/// One frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// Which of its size, from 1.
+    /// Which of its size and direction, from 1.
     pub iteration: u64,
     /// Its size.
-    pub format: FrameFormat,
+    pub size: PayloadSize,
     /// How it went.
     pub transfer: Transfer,
+    /// The host's copy kernel.
+    pub kernel: Kernel,
+    /// The guest's, if forced.
+    pub guest_kernel: Option<Kernel>,
+    /// Slots of the session.
+    pub slots: u64,
+    /// First byte written, since the start of the test, in nanoseconds.
+    pub start_ns: u64,
+    /// From the moment it was due to the reader having it all; in an open loop only.
+    pub from_due_ns: Option<u64>,
+    /// Whether that came after the next one was due; in an open loop only.
+    pub late: Option<bool>,
+    /// The longest clock gap of this thread during it.
+    pub gap_ns: u64,
+    /// Preemptions of this thread during it.
+    pub switches: u64,
 }
 
-/// Runs the test with the given kernel; rows are appended as they come.
+/// What all payloads of a test share.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// What was asked for.
+    pub plan: &'a BandwidthPlan,
+    /// The slots.
+    pub geometry: &'a Geometry,
+    /// The start of the test.
+    pub start: Ticks,
+}
+
+/// A size and the kernel it is copied with.
+#[derive(Debug, Clone, Copy)]
+pub struct Leg {
+    /// The size.
+    pub size: PayloadSize,
+    /// The host's kernel.
+    pub kernel: Kernel,
+    /// The guest's, where trials have chosen one.
+    pub guest_kernel: Option<Kernel>,
+}
+
+impl Setting<'_> {
+    /// How payloads of `leg` travel.
+    #[must_use]
+    pub fn manner(&self, leg: &Leg, direction: Direction) -> Manner {
+        let chunk_bytes = match self.plan.mode {
+            Mode::Chunked { chunk_bytes } => usize::try_from(chunk_bytes).ok(),
+            Mode::Whole | Mode::Stream { .. } => None,
+        };
+        Manner {
+            kernel: leg.kernel,
+            guest_kernel: self.guest_kernel(leg, direction),
+            consume: self.plan.consume,
+            chunk_bytes,
+        }
+    }
+
+    /// The guest's kernel: forced, or chosen by trials, which are of reading. What it writes with is its own choice.
+    #[must_use]
+    pub fn guest_kernel(&self, leg: &Leg, direction: Direction) -> Option<Kernel> {
+        let tried = leg.guest_kernel.filter(|_| direction != Direction::GuestToHost);
+        self.plan.guest_kernel.or(tried)
+    }
+
+    /// How payload `number` (from 0) of its size is checked.
+    #[must_use]
+    pub fn digest(&self, number: u64) -> Digest {
+        if number.is_multiple_of(self.plan.verify_every) { self.plan.digest } else { Digest::None }
+    }
+}
+
+/// Watches what disturbs a single payload.
+#[derive(Debug)]
+pub struct Watch {
+    switches: u64,
+}
+
+impl Watch {
+    /// From now on.
+    pub fn start(link: &mut Link<'_>) -> Self {
+        link.gaps.take_largest_since();
+        Self { switches: switches_now() }
+    }
+
+    /// Largest gap in nanoseconds and preemptions since the last look.
+    pub fn look(&mut self, link: &mut Link<'_>) -> (u64, u64) {
+        let now = switches_now();
+        let switches = now.saturating_sub(std::mem::replace(&mut self.switches, now));
+        (link.clock.ns(Ticks(0), Ticks(link.gaps.take_largest_since())), switches)
+    }
+}
+
+/// Runs the test of one size; rows are appended as they come.
 ///
 /// # Errors
 /// A signal, a guest that died, a region that shrank.
 pub fn run(
     link: &mut Link<'_>,
-    plan: &BandwidthPlan,
-    geometry: &Geometry,
-    kernel: Kernel,
+    setting: &Setting<'_>,
+    leg: &Leg,
+    working_set: Option<&WorkingSet>,
     rows: &mut Vec<Row>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let mut buffer = vec![0; usize::try_from(plan.largest_bytes())?];
-    let mut number = 0;
-    for &format in &plan.frames {
-        for iteration in 1..=plan.iterations {
-            let payload = &mut buffer[..format.bytes() as usize];
-            let sha256 = content::produce(payload, plan.seed, number, plan.verify == Verify::Sha256);
-            link.map.check_not_shrunk()?;
-            if link.is_stopped() {
-                return Err(Stopped::Interrupted.into());
-            }
-            // Slots take turns: a guest that is still reading a lost frame is not overwritten by the next.
-            let slot = number % geometry.slot_count();
-            let transfer = send(link, geometry, &Parcel { payload, slot, sha256, kernel })?;
-            rows.push(Row { iteration, format, transfer });
-            if transfer.status.is_timeout() {
-                link.check_alive(transfer.sequence)?;
-            }
-            number += 1;
-            progress.at(number);
-            link.host.beat();
-        }
+    let Extent::Count(iterations) = setting.plan.extent else {
+        return stream::run(link, setting, leg, working_set, rows, progress);
+    };
+    if matches!(setting.plan.mode, Mode::Stream { .. }) {
+        return stream::run(link, setting, leg, working_set, rows, progress);
     }
+    let bytes = usize::try_from(leg.size.bytes())?;
+    let fetches = setting.plan.direction != Direction::HostToGuest;
+    let inbox = if fetches { vec![0; bytes] } else { Vec::new() };
+    let mut desk = Desk { outbox: vec![0; bytes], inbox, working_set, number: 0 };
+    let mut watch = Watch::start(link);
+    for iteration in 1..=iterations {
+        if link.is_stopped() {
+            return Err(Stopped::Interrupted.into());
+        }
+        link.map.check_not_shrunk()?;
+        let transfers = desk.one(link, setting, leg, iteration)?;
+        let (gap_ns, switches) = watch.look(link);
+        for transfer in transfers.iter().flatten() {
+            rows.push(Row {
+                iteration,
+                size: leg.size,
+                transfer: *transfer,
+                kernel: leg.kernel,
+                guest_kernel: setting.guest_kernel(leg, transfer.direction),
+                slots: setting.geometry.slot_count(),
+                start_ns: link.clock.ns(setting.start, transfer.start),
+                from_due_ns: None,
+                late: None,
+                gap_ns,
+                switches,
+            });
+        }
+        // When all of them are rows.
+        if let Some(lost) = transfers.iter().flatten().find(|transfer| transfer.status.is_timeout()) {
+            link.check_alive(lost.sequence)?;
+        }
+        progress.step();
+        link.host.beat();
+    }
+    // Whatever the guest did to the last message is still to be seen.
+    link.look_for_trouble();
     Ok(())
+}
+
+/// Where payloads are made ready.
+struct Desk<'a> {
+    outbox: Vec<u8>,
+    inbox: Vec<u8>,
+    working_set: Option<&'a WorkingSet>,
+    /// Payloads so far.
+    number: u64,
+}
+
+impl Desk<'_> {
+    /// One payload, or one each way.
+    fn one(
+        &mut self,
+        link: &mut Link<'_>,
+        setting: &Setting<'_>,
+        leg: &Leg,
+        iteration: u64,
+    ) -> anyhow::Result<[Option<Transfer>; 2]> {
+        let (plan, geometry) = (setting.plan, setting.geometry);
+        let (bytes, digest) = (leg.size.bytes() as usize, setting.digest(iteration - 1));
+        // Slots take turns: a guest that is still reading a lost frame is not overwritten by the next.
+        let slot_count = geometry.slot_count();
+        let number = self.number;
+        self.number += 1;
+        let slot = (number % slot_count) as u16;
+        let manner = setting.manner(leg, Direction::HostToGuest);
+        let fetch_manner = setting.manner(leg, Direction::GuestToHost);
+        let mut fetch_proof = Proof::NONE;
+        if plan.direction != Direction::HostToGuest {
+            let token = plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number;
+            fetch_proof = transfer::produce(link, bytes as u64, token, digest)?;
+        }
+        let (payload, proof): (&[u8], Proof) = match self.working_set {
+            Some(set) => set.payload(number, bytes),
+            None => {
+                let payload = &mut self.outbox[..bytes];
+                let proof = match plan.direction {
+                    Direction::GuestToHost => Proof::NONE,
+                    _ => content::produce(payload, plan.seed, number, digest),
+                };
+                (payload, proof)
+            }
+        };
+        let proof = if digest == Digest::None { Proof::NONE } else { proof };
+        let other_slot = ((number + 1) % slot_count) as u16;
+        if plan.cache == Cache::Cold {
+            for slot in [slot, other_slot] {
+                link.map.evict(transfer::range_of(geometry, slot, bytes)?);
+            }
+        }
+        let parcel = Parcel { payload, slot, proof, manner };
+        let errand = |inbox, slot| Errand { inbox, slot, proof: fetch_proof, manner: fetch_manner };
+        Ok(match plan.direction {
+            Direction::HostToGuest => [Some(transfer::send(link, geometry, &parcel)?), None],
+            Direction::GuestToHost => {
+                [Some(transfer::fetch(link, geometry, errand(&mut self.inbox[..bytes], slot))?), None]
+            }
+            Direction::Both => {
+                let errand = errand(&mut self.inbox[..bytes], other_slot);
+                transfer::exchange(link, geometry, &parcel, errand)?.map(Some)
+            }
+        })
+    }
 }

@@ -2,17 +2,20 @@
 
 use std::io::{self, Write};
 
-use ivshmem_proto::frame::{BITS_PER_PIXEL, FrameFormat};
+use ivshmem_proto::copy::Kernel;
 use serde::Serialize;
 
 use crate::bandwidth::Row;
+use crate::config::{BandwidthPlan, Mode};
 
 /// The columns.
 pub const HEADER: &str = "iteration,frame_type,width,height,bpp,test_size_bytes,test_size_mb,duration_ns,duration_ms,\
-     bandwidth_mbps,bandwidth_gbps,data_verified,write_ns,notify_ns,read_ns,verify_ns,status,guest_read_ns,guest_verify_ns";
+     bandwidth_mbps,bandwidth_gbps,data_verified,write_ns,notify_ns,read_ns,verify_ns,status,guest_read_ns,guest_verify_ns,\
+     mode,direction,cache,consume,verify,chunk_bytes,slots,copy_kernel,guest_copy_kernel,guest_stall_ns,start_ns,\
+     from_due_ns,late,gap_ns,switches,mismatch_offset";
 
 /// Room a row may take, for allocating the file beforehand.
-pub const ROW_BYTES_MAX: u64 = 320;
+pub const ROW_BYTES_MAX: u64 = 512;
 
 const MIB: f64 = 1048576.0;
 
@@ -20,7 +23,7 @@ const MIB: f64 = 1048576.0;
 #[derive(Debug, Serialize)]
 struct WireRow {
     iteration: u64,
-    frame_type: &'static str,
+    frame_type: String,
     width: u32,
     height: u32,
     bpp: u32,
@@ -31,27 +34,47 @@ struct WireRow {
     bandwidth_mbps: Option<f64>,
     bandwidth_gbps: Option<f64>,
     data_verified: u8,
-    write_ns: u64,
+    write_ns: Option<u64>,
     notify_ns: Option<u64>,
     read_ns: Option<u64>,
     verify_ns: Option<u64>,
     status: &'static str,
     guest_read_ns: Option<u64>,
     guest_verify_ns: Option<u64>,
+    mode: &'static str,
+    direction: &'static str,
+    cache: &'static str,
+    consume: &'static str,
+    verify: &'static str,
+    chunk_bytes: Option<u64>,
+    slots: u64,
+    copy_kernel: &'static str,
+    guest_copy_kernel: Option<&'static str>,
+    guest_stall_ns: Option<u64>,
+    start_ns: u64,
+    from_due_ns: Option<u64>,
+    late: Option<u8>,
+    gap_ns: u64,
+    switches: u64,
+    mismatch_offset: Option<u64>,
 }
 
-impl From<&Row> for WireRow {
-    fn from(row: &Row) -> Self {
-        let FrameSize { width, height, bytes } = FrameSize::of(row.format);
+impl WireRow {
+    fn of(row: &Row, plan: &BandwidthPlan) -> Self {
+        let ((width, height, bpp), bytes) = (row.size.picture(), row.size.bytes());
+        let chunk_bytes = match plan.mode {
+            Mode::Chunked { chunk_bytes } => Some(chunk_bytes),
+            Mode::Whole | Mode::Stream { .. } => None,
+        };
         let mib = bytes as f64 / MIB;
         let t = &row.transfer;
         let mib_per_s = t.duration_ns.filter(|&ns| ns > 0).map(|ns| mib * 1e9 / ns as f64);
         Self {
             iteration: row.iteration,
-            frame_type: row.format.name(),
+            frame_type: row.size.name(),
             width,
             height,
-            bpp: BITS_PER_PIXEL,
+            bpp,
             test_size_bytes: bytes,
             test_size_mb: rounded(mib),
             duration_ns: t.duration_ns,
@@ -64,21 +87,25 @@ impl From<&Row> for WireRow {
             read_ns: t.read_ns,
             verify_ns: t.verify_ns,
             status: t.status.name(),
-            guest_read_ns: t.guest_read_ns,
+            guest_read_ns: t.guest_copy_ns,
             guest_verify_ns: t.guest_verify_ns,
+            mode: plan.mode.name(),
+            direction: t.direction.name(),
+            cache: plan.cache.name(),
+            consume: plan.consume.name(),
+            verify: t.digest.name(),
+            chunk_bytes,
+            slots: row.slots,
+            copy_kernel: row.kernel.name(),
+            guest_copy_kernel: row.guest_kernel.map(Kernel::name),
+            guest_stall_ns: t.guest_stall_ns,
+            start_ns: row.start_ns,
+            from_due_ns: row.from_due_ns,
+            late: row.late.map(u8::from),
+            gap_ns: row.gap_ns,
+            switches: row.switches,
+            mismatch_offset: t.mismatch_offset,
         }
-    }
-}
-
-struct FrameSize {
-    width: u32,
-    height: u32,
-    bytes: u64,
-}
-
-impl FrameSize {
-    fn of(format: FrameFormat) -> Self {
-        Self { width: format.width(), height: format.height(), bytes: format.bytes() }
     }
 }
 
@@ -91,12 +118,12 @@ fn rounded(value: f64) -> f64 {
 ///
 /// # Errors
 /// The writer's.
-pub fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
+pub fn write(out: &mut dyn Write, rows: &[Row], plan: &BandwidthPlan) -> io::Result<()> {
     // The header by itself: serde would write it with the first row, and there may be none.
     writeln!(out, "{HEADER}")?;
     let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
     for row in rows {
-        csv.serialize(WireRow::from(row)).map_err(io::Error::other)?;
+        csv.serialize(WireRow::of(row, plan)).map_err(io::Error::other)?;
     }
     csv.flush()
 }
@@ -104,46 +131,60 @@ pub fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Args, Direction};
+    use crate::config::{Config, PayloadSize};
     use crate::status::RowStatus;
     use crate::transfer::Transfer;
+    use clap::Parser as _;
+    use ivshmem_proto::clock::Ticks;
+    use ivshmem_proto::frame::FrameFormat;
+    use ivshmem_proto::wire::Digest;
 
     #[test]
-    fn a_frame_becomes_the_contracted_columns() {
+    fn a_payload_becomes_the_contracted_columns() {
+        let lost = Transfer::published(7, Direction::HostToGuest, Digest::Sha256, Ticks(0));
         let transfer = Transfer {
-            sequence: 7,
             duration_ns: Some(10_000_000),
-            write_ns: 2_000_000,
+            write_ns: Some(2_000_000),
             notify_ns: Some(200),
             read_ns: Some(7_999_800),
             verify_ns: Some(300_000_000),
-            guest_read_ns: Some(7_990_000),
+            guest_copy_ns: Some(7_990_000),
+            guest_stall_ns: Some(0),
             guest_verify_ns: Some(299_000_000),
             verified: true,
             status: RowStatus::Ok,
+            ..lost
         };
-        let ok = Row { iteration: 1, format: FrameFormat::Uhd4k, transfer };
-        let transfer = Transfer {
-            duration_ns: None,
-            notify_ns: None,
-            read_ns: None,
-            verify_ns: None,
-            guest_read_ns: None,
-            guest_verify_ns: None,
-            verified: false,
-            status: RowStatus::TimeoutReceived,
-            ..transfer
+        let ok = Row {
+            iteration: 1,
+            size: PayloadSize::Frame(FrameFormat::Uhd4k),
+            transfer,
+            kernel: Kernel::Avx2Nt,
+            guest_kernel: None,
+            slots: 2,
+            start_ns: 5,
+            from_due_ns: None,
+            late: None,
+            gap_ns: 0,
+            switches: 1,
         };
-        let lost = Row { iteration: 2, transfer, ..ok };
+        let lost = Transfer { write_ns: Some(9), ..lost };
+        let lost =
+            Row { iteration: 2, transfer: lost, size: PayloadSize::Bytes(4096), late: Some(true), ..ok };
+        let config = Config::try_from(Args::parse_from(["host-writer"])).unwrap();
         let mut text = Vec::new();
-        write(&mut text, &[ok, lost]).unwrap();
+        write(&mut text, &[ok, lost], &config.bandwidth.unwrap()).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "iteration,frame_type,width,height,bpp,test_size_bytes,test_size_mb,duration_ns,duration_ms,\
              bandwidth_mbps,bandwidth_gbps,data_verified,write_ns,notify_ns,read_ns,verify_ns,status,guest_read_ns,\
-             guest_verify_ns\n\
+             guest_verify_ns,mode,direction,cache,consume,verify,chunk_bytes,slots,copy_kernel,guest_copy_kernel,\
+             guest_stall_ns,start_ns,from_due_ns,late,gap_ns,switches,mismatch_offset\n\
              1,4k,3840,2160,24,24883200,23.730469,10000000,10.0,2373.046875,2.317429,1,2000000,200,7999800,\
-             300000000,ok,7990000,299000000\n\
-             2,4k,3840,2160,24,24883200,23.730469,,,,,0,2000000,,,,timeout_received,,\n"
+             300000000,ok,7990000,299000000,whole,host-to-guest,warm,copy,sha256,,2,avx2_nt,,0,5,,,0,1,\n\
+             2,4KiB,0,0,0,4096,0.003906,,,,,0,9,,,,timeout_received,,,whole,host-to-guest,warm,copy,sha256,,2,\
+             avx2_nt,,,5,,1,0,1,\n"
         );
     }
 }

@@ -3,10 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
+use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::frame::FrameFormat;
+use ivshmem_proto::wire::{Consume, Digest};
 
-/// Measures round-trip latency and frame bandwidth between this host and a guest-reader, through shared memory.
+use crate::load::LoadSpec;
+use crate::schedule::{Arrivals, parse_rate};
+use crate::sizes::{parse_size, parse_sizes};
+
+/// Measures round-trip latency and payload bandwidth between this host and a guest-reader, through shared memory.
 #[derive(Debug, Clone, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
@@ -18,37 +25,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
 
-    /// Latency messages that count; 0 skips the latency test
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub messages: u64,
+    /// A set of options by name: 4k60 is a stream of 4K frames, 60 a second for 10 s, copied and not hashed
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
 
-    /// Latency messages sent first and not counted
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub warmup: u64,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become help text")]
+    pub latency: LatencyArgs,
 
-    /// Pause between latency messages, such as 1ms or 50us; 0 for none
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = humantime::parse_duration)]
-    pub interval: Duration,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become help text")]
+    pub bandwidth: BandwidthArgs,
 
-    /// Frame sizes of the bandwidth test: any of 1080p,1440p,4k, or none to skip it
-    #[arg(long, value_name = "LIST", default_value = "1080p,1440p,4k", value_parser = parse_frames)]
-    pub frames: FrameList,
-
-    /// Frames of each size
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub iterations: u64,
-
-    /// How the guest checks each frame, after the transfer has been timed
-    #[arg(long, value_enum, default_value_t = Verify::Sha256)]
-    pub verify: Verify,
-
-    /// Seed of the frames' content
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-
-    /// Pin to this CPU [default: the first allowed CPU that no vCPU of the VM is pinned to]
-    #[arg(long, value_name = "N")]
-    pub cpu: Option<u32>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become help text")]
+    pub circumstances: Circumstances,
 
     /// Longest wait for one acknowledgement before the message counts as lost
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -67,37 +58,241 @@ pub struct Args {
     pub quiet: bool,
 }
 
+/// What the latency test does.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Latency")]
+pub struct LatencyArgs {
+    /// Latency messages that count; 0 skips the latency test [default: 100000, or what --duration allows]
+    #[arg(long, value_name = "N")]
+    pub messages: Option<u64>,
+
+    /// Latency messages sent first and not counted
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub warmup: u64,
+
+    /// Closed loop: pause between latency messages, such as 1ms or 50us; 0 for none
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = humantime::parse_duration, conflicts_with = "rate")]
+    pub interval: Duration,
+
+    /// Open loop: messages a second, such as 50k; latency then counts from the time a message was due
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+
+    /// When messages of an open loop are due
+    #[arg(long, value_enum, default_value_t = Arrivals::Uniform, requires = "rate")]
+    pub arrivals: Arrivals,
+
+    /// Payload of a latency message, 0 to 4KiB; the guest copies it before it acknowledges
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_payload)]
+    pub payload: u64,
+
+    /// Keep every sample, or a histogram only: constant memory, for 10^8 messages and more
+    /// [default: samples; histogram with --duration]
+    #[arg(long, value_enum)]
+    pub record: Option<Record>,
+
+    /// Estimate the offset of the guest's clock and report both one-way latencies with their error bound
+    #[arg(long)]
+    pub one_way: bool,
+}
+
+/// What the bandwidth test does.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Bandwidth")]
+pub struct BandwidthArgs {
+    /// How payloads travel
+    #[arg(long, value_enum, default_value_t = ModeName::Whole)]
+    pub mode: ModeName,
+
+    /// Frame sizes: any of 1080p,1440p,4k, or none to skip the bandwidth test
+    /// [default: 1080p,1440p,4k; none when --sizes, --sweep or --duration is given]
+    #[arg(long, value_name = "LIST", value_parser = parse_frames)]
+    pub frames: Option<FrameList>,
+
+    /// Payload sizes beside frames, such as 64,4KiB,1MiB
+    #[arg(long, value_name = "LIST", value_parser = parse_size_list)]
+    pub sizes: Option<SizeList>,
+
+    /// Powers of two from 64 bytes to the largest the region holds, up to 64MiB
+    #[arg(long)]
+    pub sweep: bool,
+
+    /// Payloads of each size
+    #[arg(long, visible_alias = "count", value_name = "N", default_value_t = 10)]
+    pub iterations: u64,
+
+    /// How long instead of how many: the stream of each size with --mode stream, else the latency test
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// Chunked mode: how often the watermark advances; a multiple of 64
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = parse_size)]
+    pub chunk: u64,
+
+    /// Stream mode: slots in flight [default: as many as fit, at most 4]
+    #[arg(long, value_name = "N")]
+    pub slots: Option<u64>,
+
+    /// Stream mode: frames a second, open loop [default: as fast as they go]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub fps: Option<f64>,
+
+    /// Who writes and who reads
+    #[arg(long, value_enum, default_value_t = Direction::HostToGuest)]
+    pub direction: Direction,
+
+    /// Whether payloads lie in the caches: cold takes each from a working set beyond the last-level cache and evicts its slot
+    #[arg(long, value_enum, default_value_t = Cache::Warm)]
+    pub cache: Cache,
+
+    /// What the reader does with the bytes before PROCESSED: copy them, look at each (scan), or nothing (none)
+    #[arg(long, value_name = "copy|scan|none", default_value = "copy", value_parser = parse_consume)]
+    pub consume: Consume,
+
+    /// How the reader checks content, after the transfer has been timed
+    #[arg(long, value_name = "sha256|xxh3|crc32c|pattern|none", default_value = "sha256", value_parser = parse_digest)]
+    pub verify: Digest,
+
+    /// Check every N-th payload of a size only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub verify_every: u64,
+
+    /// Write with this copy kernel instead of the fastest measured
+    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
+    pub copy: Option<String>,
+
+    /// Have the guest copy with this kernel instead of the fastest it measured
+    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
+    pub guest_copy: Option<String>,
+
+    /// Seed of the payloads' content
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Where and beside what it runs.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Circumstances")]
+pub struct Circumstances {
+    /// Pin to this CPU [default: the first allowed CPU that no vCPU of the VM is pinned to]
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+
+    /// Run the measuring thread under SCHED_FIFO at this priority, 1 to 99
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(1..=99))]
+    pub fifo: Option<i32>,
+
+    /// Lock all memory of this process
+    #[arg(long)]
+    pub mlock: bool,
+
+    /// Load this host with stress-ng while measuring: workers by kind
+    #[arg(long, value_name = "cpu=N,memory=N,io=N")]
+    pub load: Option<LoadSpec>,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   host-writer                         100,000 round trips, then ten frames a size
   host-writer --frames 4k             the same with 4K frames only
   host-writer --frames 4k --messages 0
                                       4K frames only, no round trips
-  host-writer --frames none --messages 1000 --interval 1ms
-                                      one message a millisecond, no frames
-  host-writer --out results/a --cpu 0 --json
-                                      files into results/a, pinned, JSON
+  host-writer --frames none --rate 50k --arrivals poisson
+                                      open loop: latency from the due time
+  host-writer --frames none --one-way
+                                      both one-way latencies, with error bound
+  host-writer --frames none --duration 60s
+                                      a soak: histogram only, constant memory
+  host-writer --messages 0 --mode chunked --frames 4k --verify none
+                                      the guest reads while the host writes
+  host-writer --preset 4k60           4K at 60 frames/s for 10 s: late, dropped
+  host-writer --messages 0 --sweep --verify xxh3
+                                      powers of two from 64 bytes
+  host-writer --load cpu=2 --out results/loaded
+                                      the same beside two busy processes
 
 Writes latency_results.csv, latency.hgrm, bandwidth_results.csv and run.json.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
 messages are not ok, 130 interrupted.";
 
-/// `--verify`.
+/// `--preset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Verify {
-    /// SHA-256 over the guest's private copy
-    Sha256,
-    /// Not at all
-    None,
+pub enum Preset {
+    /// A stream of 4K frames, 60 a second for 10 s
+    #[value(name = "4k60")]
+    Stream4k60,
 }
 
-impl Verify {
+/// `--record`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Record {
+    /// Every sample
+    Samples,
+    /// A histogram of three significant digits
+    Histogram,
+}
+
+impl Record {
     /// The name used in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Sha256 => "sha256",
-            Self::None => "none",
+            Self::Samples => "samples",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeName {
+    /// Write all, then publish
+    Whole,
+    /// Publish at once and advance a watermark; the reader follows it
+    Chunked,
+    /// Several payloads in flight
+    Stream,
+}
+
+/// `--direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// The host writes, the guest reads
+    HostToGuest,
+    /// The guest writes, the host reads
+    GuestToHost,
+    /// One of each at the same time
+    Both,
+}
+
+impl Direction {
+    /// The name used in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostToGuest => "host-to-guest",
+            Self::GuestToHost => "guest-to-host",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// `--cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cache {
+    /// As a producer leaves them
+    Warm,
+    /// In memory
+    Cold,
+}
+
+impl Cache {
+    /// The name used in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
         }
     }
 }
@@ -105,6 +300,15 @@ impl Verify {
 /// The frame sizes asked for, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FrameList(pub Vec<FrameFormat>);
+
+/// The payload sizes asked for in bytes, in the order given. A type of its own, because clap takes a `Vec` for a repeated
+/// option.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SizeList(pub Vec<u64>);
+
+fn parse_size_list(text: &str) -> Result<SizeList, String> {
+    parse_sizes(text).map(SizeList)
+}
 
 fn parse_frames(text: &str) -> Result<FrameList, String> {
     if text == "none" {
@@ -121,6 +325,27 @@ fn parse_frames(text: &str) -> Result<FrameList, String> {
     Ok(FrameList(list))
 }
 
+fn parse_payload(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { parse_size(text) }
+}
+
+fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    let names = || all.iter().map(|&v| name(v)).collect::<Vec<_>>().join(", ");
+    all.iter().copied().find(|&v| name(v) == text).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+fn parse_consume(text: &str) -> Result<Consume, String> {
+    named(Consume::ALL, Consume::name, text)
+}
+
+fn parse_digest(text: &str) -> Result<Digest, String> {
+    named(Digest::ALL, Digest::name, text)
+}
+
+fn kernel_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Kernel::ALL.iter().map(|k| k.name()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +357,18 @@ mod tests {
         assert_eq!(parse_frames("4K,1080p,4k"), Ok(FrameList(vec![Uhd4k, Hd1080])));
         assert!(parse_frames("4k,none").is_err());
         assert!(parse_frames("").is_err());
+    }
+
+    #[test]
+    fn digests_and_uses_are_known_by_the_names_in_the_files() {
+        assert_eq!(parse_digest("crc32c"), Ok(Digest::Crc32c));
+        assert_eq!(parse_consume("scan"), Ok(Consume::Scan));
+        assert_eq!(parse_consume("eat"), Err("expected one of copy, scan, none".into()));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
     }
 }

@@ -3,10 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
-use ivshmem_proto::frame::FrameFormat;
+use anyhow::{Context as _, bail, ensure};
+use ivshmem_proto::copy::Kernel;
+use ivshmem_proto::descriptor::INLINE_BYTES_MAX;
+use ivshmem_proto::frame::{BITS_PER_PIXEL, FrameFormat};
+use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::layout::RING_ENTRIES;
+use ivshmem_proto::wire::{Consume, Digest};
 
-use crate::cli::{Args, Verify};
+use crate::cli::{
+    Args, BandwidthArgs, Cache, Circumstances, Direction, LatencyArgs, ModeName, Preset, Record,
+};
+use crate::schedule::Arrivals;
+use crate::sizes;
 
 /// A validated request. Constructed from [`Args`] only.
 #[derive(Debug, Clone)]
@@ -19,8 +28,8 @@ pub struct Config {
     pub latency: Option<LatencyPlan>,
     /// The bandwidth test, unless skipped.
     pub bandwidth: Option<BandwidthPlan>,
-    /// The CPU asked for.
-    pub cpu: Option<u32>,
+    /// Where and beside what it runs.
+    pub circumstances: Circumstances,
     /// Longest wait for one acknowledgement.
     pub timeout: Duration,
     /// Longest wait for the guest.
@@ -40,63 +49,365 @@ pub enum Print {
     Nothing,
 }
 
-/// A latency test of at least one message.
-#[derive(Debug, Clone, Copy)]
-pub struct LatencyPlan {
-    /// Messages that count.
-    pub messages: u64,
-    /// Messages before them.
-    pub warmup: u64,
-    /// Pause between messages.
-    pub interval: Duration,
+/// How long a test goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// So many messages.
+    Count(u64),
+    /// So long.
+    Time(Duration),
 }
 
-/// A bandwidth test of at least one frame.
-#[derive(Debug, Clone)]
+/// When messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// The next one after the last one's acknowledgement and this pause.
+    Closed(Duration),
+    /// On a schedule, whatever became of those before.
+    Open {
+        /// Messages a second.
+        rate_per_s: f64,
+        /// How they are spread.
+        arrivals: Arrivals,
+    },
+}
+
+/// A latency test of at least one message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LatencyPlan {
+    /// Messages that count.
+    pub extent: Extent,
+    /// Messages before them.
+    pub warmup: u64,
+    /// When they are sent.
+    pub pace: Pace,
+    /// Bytes of payload, at most a page.
+    pub payload_bytes: u64,
+    /// What is kept of them.
+    pub record: Record,
+    /// Whether both one-way latencies are estimated.
+    pub one_way: bool,
+}
+
+/// A payload's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadSize {
+    /// A video frame.
+    Frame(FrameFormat),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl PayloadSize {
+    /// Size in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Frame(format) => format.bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The name used in files.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Frame(format) => format.name().to_owned(),
+            Self::Bytes(bytes) => sizes::format_size(bytes),
+        }
+    }
+
+    /// Width and height in pixels and bits a pixel; zeros for what is no picture.
+    #[must_use]
+    pub const fn picture(self) -> (u32, u32, u32) {
+        match self {
+            Self::Frame(format) => (format.width(), format.height(), BITS_PER_PIXEL),
+            Self::Bytes(_) => (0, 0, 0),
+        }
+    }
+}
+
+/// How payloads travel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// Write all, then publish.
+    Whole,
+    /// Publish and advance a watermark.
+    Chunked {
+        /// How often, in bytes.
+        chunk_bytes: u64,
+    },
+    /// Several in flight.
+    Stream {
+        /// How many at most; `None`: as many as fit, at most [`SLOTS_DEFAULT`].
+        slots: Option<u64>,
+        /// Frames a second; `None`: as fast as they go.
+        fps: Option<f64>,
+    },
+}
+
+/// Slots of a stream unless asked otherwise.
+pub const SLOTS_DEFAULT: u64 = 4;
+
+impl Mode {
+    /// The name used in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Chunked { .. } => "chunked",
+            Self::Stream { .. } => "stream",
+        }
+    }
+}
+
+/// A bandwidth test of at least one payload.
+#[derive(Debug, Clone, PartialEq)]
 pub struct BandwidthPlan {
-    /// Frame sizes, in order.
-    pub frames: Vec<FrameFormat>,
-    /// Frames of each.
-    pub iterations: u64,
+    /// Sizes by name, in order; those of a sweep are not among them.
+    pub sizes: Vec<PayloadSize>,
+    /// Whether powers of two follow them, as far as they fit.
+    pub sweep: bool,
+    /// Payloads of each size.
+    pub extent: Extent,
+    /// How they travel.
+    pub mode: Mode,
+    /// Who writes.
+    pub direction: Direction,
+    /// Where they lie before.
+    pub cache: Cache,
+    /// What the reader does.
+    pub consume: Consume,
     /// How they are checked.
-    pub verify: Verify,
+    pub digest: Digest,
+    /// Every how many.
+    pub verify_every: u64,
+    /// The host's copy kernel, if forced.
+    pub kernel: Option<Kernel>,
+    /// The guest's copy kernel, if forced.
+    pub guest_kernel: Option<Kernel>,
     /// Seed of their content.
     pub seed: u64,
 }
 
+/// The largest payload of a sweep.
+const SWEEP_BYTES_MAX: u64 = 64 << 20;
+
 impl BandwidthPlan {
-    /// The largest payload in bytes.
-    #[must_use]
-    pub fn largest_bytes(&self) -> u64 {
-        self.frames.iter().map(|f| f.bytes()).max().unwrap_or(0)
+    /// Every size, those of a sweep included, that a region of `region_bytes` is asked to hold.
+    ///
+    /// # Errors
+    /// The region's size is none the layout allows.
+    pub fn resolve(&self, region_bytes: u64) -> anyhow::Result<Vec<PayloadSize>> {
+        let mut all = self.sizes.clone();
+        if self.sweep {
+            let slots = match self.mode {
+                Mode::Stream { slots, .. } => slots.unwrap_or(2),
+                _ => 2,
+            };
+            let largest = Geometry::for_slots(region_bytes, slots, 0)?.slot_bytes().min(SWEEP_BYTES_MAX);
+            let more = sizes::sweep(largest).into_iter().map(PayloadSize::Bytes);
+            all.extend(more.filter(|size| !self.sizes.contains(size)));
+        }
+        Ok(all)
+    }
+
+    /// The slots that payloads of up to `largest` bytes travel in.
+    ///
+    /// # Errors
+    /// They do not fit, or the chunk is larger than a slot; the line says what would.
+    pub fn geometry(&self, region_bytes: u64, largest: u64) -> anyhow::Result<Geometry> {
+        let geometry = match self.mode {
+            Mode::Stream { slots: Some(slots), .. } => Geometry::for_slots(region_bytes, slots, largest)
+                .with_context(|| {
+                    let fit =
+                        (1..=slots).rev().find(|&n| Geometry::for_slots(region_bytes, n, largest).is_ok());
+                    format!("--slots {slots}: {} fit", fit.map_or_else(|| "none".into(), |n| n.to_string()))
+                })?,
+            Mode::Stream { slots: None, .. } => (2..=SLOTS_DEFAULT)
+                .rev()
+                .find_map(|slots| Geometry::for_slots(region_bytes, slots, largest).ok())
+                .map_or_else(|| Geometry::for_payload(region_bytes, largest), Ok)?,
+            Mode::Whole | Mode::Chunked { .. } => Geometry::for_payload(region_bytes, largest)?,
+        };
+        if let Mode::Chunked { chunk_bytes } = self.mode {
+            let slot = geometry.slot_bytes();
+            ensure!(chunk_bytes <= slot, "--chunk {chunk_bytes} is larger than a slot of {slot} bytes");
+        }
+        ensure!(
+            self.direction != Direction::Both || geometry.slot_count() > 1,
+            "--direction both needs two slots, and payloads of {largest} bytes leave room for one"
+        );
+        Ok(geometry)
     }
 }
 
-/// Samples kept in memory at the most: 24 bytes each.
-const MESSAGES_MAX: u64 = 200_000_000;
+/// Payloads of a size at the most: each becomes a row.
+const ITERATIONS_MAX: u64 = 1_000_000;
+/// Samples kept in memory at the most: 64 bytes each.
+const SAMPLES_MAX: u64 = 50_000_000;
+/// Bytes of a cache line: what a chunk is a multiple of.
+const LINE_BYTES: u64 = 64;
+
+impl LatencyPlan {
+    fn new(args: &LatencyArgs, duration: Option<Duration>) -> anyhow::Result<Option<Self>> {
+        let extent = match (args.messages, duration) {
+            (Some(0), _) => return Ok(None),
+            (Some(_), Some(_)) => {
+                bail!("--messages and --duration both say when the latency test ends; give one")
+            }
+            (Some(messages), None) => Extent::Count(messages),
+            (None, Some(duration)) => Extent::Time(duration),
+            (None, None) => Extent::Count(100_000),
+        };
+        let by_time = matches!(extent, Extent::Time(_));
+        let record = args.record.unwrap_or(if by_time { Record::Histogram } else { Record::Samples });
+        let pace = match args.rate {
+            Some(rate_per_s) => Pace::Open { rate_per_s, arrivals: args.arrivals },
+            None => Pace::Closed(args.interval),
+        };
+        if record == Record::Samples {
+            let count = match extent {
+                Extent::Count(messages) => messages.max(args.warmup),
+                Extent::Time(_) => bail!(
+                    "--duration keeps a histogram, because nobody knows how many samples come; \
+                    leave --record samples out, or give --messages"
+                ),
+            };
+            ensure!(
+                count <= SAMPLES_MAX,
+                "--messages and --warmup may be at most {SAMPLES_MAX} when every sample is kept; add --record histogram"
+            );
+        }
+        ensure!(
+            !(args.one_way && record == Record::Histogram),
+            "--one-way needs every sample, because the clocks' offset is known only at the end; leave the histogram out"
+        );
+        ensure!(
+            args.payload <= INLINE_BYTES_MAX,
+            "--payload {}: a latency message carries at most {INLINE_BYTES_MAX} bytes; larger ones are --sizes",
+            args.payload
+        );
+        Ok(Some(Self {
+            extent,
+            warmup: args.warmup,
+            pace,
+            payload_bytes: args.payload,
+            record,
+            one_way: args.one_way,
+        }))
+    }
+}
+
+fn available(name: Option<&String>) -> anyhow::Result<Option<Kernel>> {
+    let Some(name) = name else { return Ok(None) };
+    let kernel = Kernel::ALL.iter().copied().find(|k| k.name() == name).context("no such copy kernel")?;
+    ensure!(kernel.is_available(), "--copy {kernel}: this CPU lacks the instructions for it");
+    Ok(Some(kernel))
+}
+
+impl BandwidthPlan {
+    fn new(args: &BandwidthArgs) -> anyhow::Result<Option<Self>> {
+        let is_stream = args.mode == ModeName::Stream;
+        let by_default = || {
+            let others = args.sizes.is_some() || args.sweep || (args.duration.is_some() && !is_stream);
+            if others { Vec::new() } else { FrameFormat::ALL.to_vec() }
+        };
+        let frames = args.frames.as_ref().map_or_else(by_default, |list| list.0.clone());
+        let mut sizes: Vec<_> = frames.into_iter().map(PayloadSize::Frame).collect();
+        sizes.extend(args.sizes.iter().flat_map(|list| &list.0).map(|&bytes| PayloadSize::Bytes(bytes)));
+        if args.iterations == 0 || (sizes.is_empty() && !args.sweep) {
+            return Ok(None);
+        }
+        ensure!(
+            args.iterations <= ITERATIONS_MAX,
+            "--iterations {}: at most {ITERATIONS_MAX} payloads of a size are kept as rows",
+            args.iterations
+        );
+        let mode = match args.mode {
+            ModeName::Whole => Mode::Whole,
+            ModeName::Chunked => Mode::Chunked { chunk_bytes: args.chunk },
+            ModeName::Stream => Mode::Stream { slots: args.slots, fps: args.fps },
+        };
+        ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
+        ensure!(is_stream || args.fps.is_none(), "--fps belongs to --mode stream");
+        if let Some(slots) = args.slots {
+            ensure!(
+                (1..RING_ENTRIES).contains(&slots),
+                "--slots {slots}: 1 to {} messages can be in flight",
+                RING_ENTRIES - 1
+            );
+        }
+        ensure!(
+            args.chunk > 0 && args.chunk.is_multiple_of(LINE_BYTES),
+            "--chunk {} is not a multiple of a cache line ({LINE_BYTES} bytes)",
+            args.chunk
+        );
+        ensure!(
+            args.direction != Direction::Both || args.mode == ModeName::Whole,
+            "--direction both goes with --mode whole only"
+        );
+        ensure!(
+            args.verify == Digest::None || args.consume == Consume::Copy,
+            "--consume {} keeps nothing that could be checked; add --verify none",
+            args.consume
+        );
+        Ok(Some(Self {
+            sizes,
+            sweep: args.sweep,
+            extent: match args.duration.filter(|_| is_stream) {
+                Some(duration) => Extent::Time(duration),
+                None => Extent::Count(args.iterations),
+            },
+            mode,
+            direction: args.direction,
+            cache: args.cache,
+            consume: args.consume,
+            digest: args.verify,
+            verify_every: args.verify_every,
+            kernel: available(args.copy.as_ref())?,
+            // Whether the guest's CPU can run it, the guest will say.
+            guest_kernel: args
+                .guest_copy
+                .as_ref()
+                .and_then(|name| Kernel::ALL.iter().copied().find(|k| k.name() == name)),
+            seed: args.seed,
+        }))
+    }
+}
+
+/// What a preset stands for; options given beside it that it does not name stay.
+fn apply(preset: Preset, args: &mut Args) {
+    match preset {
+        Preset::Stream4k60 => {
+            args.latency.messages = args.latency.messages.or(Some(0));
+            let bandwidth = &mut args.bandwidth;
+            bandwidth.mode = ModeName::Stream;
+            bandwidth.frames = Some(crate::cli::FrameList(vec![FrameFormat::Uhd4k]));
+            bandwidth.fps = bandwidth.fps.or(Some(60.0));
+            bandwidth.duration = bandwidth.duration.or(Some(Duration::from_secs(10)));
+            bandwidth.verify = Digest::None;
+        }
+    }
+}
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
-    fn try_from(args: Args) -> anyhow::Result<Self> {
-        let bandwidth = (args.iterations > 0 && !args.frames.0.is_empty()).then(|| BandwidthPlan {
-            frames: args.frames.0.clone(),
-            iterations: args.iterations,
-            verify: args.verify,
-            seed: args.seed,
-        });
-        let latency = (args.messages > 0).then_some(LatencyPlan {
-            messages: args.messages,
-            warmup: args.warmup,
-            interval: args.interval,
-        });
+    fn try_from(mut args: Args) -> anyhow::Result<Self> {
+        if let Some(preset) = args.preset {
+            apply(preset, &mut args);
+        }
+        let is_stream = args.bandwidth.mode == ModeName::Stream;
+        ensure!(
+            args.bandwidth.duration != Some(Duration::ZERO),
+            "--duration 0 measures nothing; give for example 10s"
+        );
+        let latency = LatencyPlan::new(&args.latency, args.bandwidth.duration.filter(|_| !is_stream))?;
+        let bandwidth = BandwidthPlan::new(&args.bandwidth)?;
         ensure!(
             latency.is_some() || bandwidth.is_some(),
             "nothing to measure: give --messages above 0, or --frames and --iterations"
-        );
-        ensure!(
-            args.messages.max(args.warmup) <= MESSAGES_MAX,
-            "--messages and --warmup may be at most {MESSAGES_MAX}, because every sample is kept"
         );
         ensure!(!args.timeout.is_zero(), "--timeout 0 would call every message lost; give for example 5s");
         let print = match (args.quiet, args.json) {
@@ -109,10 +420,102 @@ impl TryFrom<Args> for Config {
             out: args.out,
             latency,
             bandwidth,
-            cpu: args.cpu,
+            circumstances: args.circumstances,
             timeout: args.timeout,
             guest_timeout: args.guest_timeout,
             print,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn config(args: &[&str]) -> anyhow::Result<Config> {
+        Config::try_from(Args::try_parse_from(std::iter::once(&"host-writer").chain(args))?)
+    }
+
+    fn bandwidth(args: &[&str]) -> BandwidthPlan {
+        config(args).unwrap().bandwidth.unwrap()
+    }
+
+    #[test]
+    fn without_options_both_tests_run_on_three_frame_sizes() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.latency.unwrap().extent, Extent::Count(100_000));
+        let plan = config.bandwidth.unwrap();
+        assert_eq!((plan.sizes.len(), plan.mode, plan.extent), (3, Mode::Whole, Extent::Count(10)));
+    }
+
+    #[test]
+    fn sizes_replace_the_default_frames_and_a_sweep_ends_at_the_slot() {
+        let plan = bandwidth(&["--sizes", "64,4KiB"]);
+        assert_eq!(plan.sizes, [PayloadSize::Bytes(64), PayloadSize::Bytes(4096)]);
+        assert_eq!(bandwidth(&["--sizes", "64", "--frames", "4k"]).sizes.len(), 2);
+        let sweep = bandwidth(&["--sweep"]).resolve(1 << 20).unwrap();
+        assert_eq!((sweep[0].bytes(), sweep.last().unwrap().bytes()), (64, 256 << 10));
+    }
+
+    #[test]
+    fn a_duration_is_the_streams_or_else_the_latency_tests() {
+        let soak = config(&["--duration", "1s"]).unwrap();
+        assert_eq!(soak.bandwidth, None);
+        let plan = soak.latency.unwrap();
+        assert_eq!((plan.extent, plan.record), (Extent::Time(Duration::from_secs(1)), Record::Histogram));
+        let stream = config(&["--mode", "stream", "--duration", "1s"]).unwrap();
+        assert_eq!(stream.latency.unwrap().extent, Extent::Count(100_000));
+        assert_eq!(stream.bandwidth.unwrap().extent, Extent::Time(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_preset_is_4k_at_60_for_ten_seconds_without_hashing() {
+        let config = config(&["--preset", "4k60"]).unwrap();
+        let plan = config.bandwidth.unwrap();
+        assert_eq!(config.latency, None);
+        assert_eq!(plan.mode, Mode::Stream { slots: None, fps: Some(60.0) });
+        assert_eq!((plan.extent, plan.digest), (Extent::Time(Duration::from_secs(10)), Digest::None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_one_line_that_names_it() {
+        for (args, expected) in [
+            (&["--chunk", "100"][..], "not a multiple of a cache line"),
+            (&["--slots", "2"], "--slots belongs to --mode stream"),
+            (&["--mode", "stream", "--slots", "16"], "1 to 15 messages"),
+            (&["--fps", "60"], "--fps belongs to --mode stream"),
+            (&["--consume", "scan"], "add --verify none"),
+            (&["--mode", "chunked", "--direction", "both"], "--mode whole only"),
+            (&["--one-way", "--record", "histogram"], "needs every sample"),
+            (&["--messages", "60000000"], "add --record histogram"),
+            (&["--messages", "5", "--duration", "1s"], "give one"),
+            (&["--duration", "0s"], "--duration 0"),
+            (&["--payload", "5KiB"], "--payload 5120: a latency message carries at most 4096 bytes"),
+            (&["--iterations", "18446744073709551615"], "at most 1000000 payloads"),
+            (&["--messages", "0", "--frames", "none"], "nothing to measure"),
+        ] {
+            let error = config(args).unwrap_err().to_string();
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn slots_and_chunks_are_held_against_the_region() {
+        let stream = bandwidth(&["--mode", "stream", "--slots", "4"]);
+        assert_eq!(stream.geometry(128 << 20, 24_883_200).unwrap().slot_count(), 4);
+        let error = format!("{:#}", stream.geometry(64 << 20, 24_883_200).unwrap_err());
+        assert!(error.starts_with("--slots 4: 2 fit: a payload of 24883200 bytes"), "{error}");
+        let by_default = bandwidth(&["--mode", "stream"]);
+        assert_eq!(by_default.geometry(64 << 20, 24_883_200).unwrap().slot_count(), 2);
+        assert_eq!(by_default.geometry(64 << 20, 4096).unwrap().slot_count(), SLOTS_DEFAULT);
+        let chunked = bandwidth(&["--mode", "chunked", "--chunk", "1MiB"]);
+        let error = chunked.geometry(1 << 20, 4096).unwrap_err().to_string();
+        assert_eq!(error, "--chunk 1048576 is larger than a slot of 520192 bytes");
+        let error = bandwidth(&["--direction", "both"]).geometry(1 << 20, 600_000).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--direction both needs two slots, and payloads of 600000 bytes leave room for one"
+        );
     }
 }

@@ -2,10 +2,14 @@
 
 use std::fs;
 
+use ivshmem_proto::priority::rt_runtime_us;
 use ivshmem_proto::report::ClockReport;
 use ivshmem_proto::{affinity, cpu};
 use nix::sys::utsname::uname;
 use serde::Serialize;
+
+use crate::caches;
+use crate::cli::Circumstances;
 
 /// This host, as run.json describes it.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +24,14 @@ pub struct HostFacts {
     pub cpus_allowed: usize,
     /// The CPU host-writer is pinned to.
     pub cpu_pinned: Option<u32>,
+    /// Priority under SCHED_FIFO.
+    pub fifo_priority: Option<i32>,
+    /// Microseconds of each second that such a thread may run; null without a limit, or when it is not one.
+    pub rt_runtime_us: Option<i64>,
+    /// Whether all memory is locked.
+    pub mlock: bool,
+    /// Size of the last-level cache.
+    pub llc_bytes: Option<u64>,
     /// Frequency governor, where there is one.
     pub governor: Option<String>,
     /// Huge-page policy of shared memory.
@@ -58,7 +70,12 @@ impl From<ClockReport> for ClockFacts {
 impl HostFacts {
     /// Collects the facts now.
     #[must_use]
-    pub fn collect(clock: ClockReport, cpu_pinned: Option<u32>, cpus_allowed: usize) -> Self {
+    pub fn collect(
+        clock: ClockReport,
+        cpu_pinned: Option<u32>,
+        cpus_allowed: usize,
+        circumstances: &Circumstances,
+    ) -> Self {
         let line = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let cpu_number = cpu_pinned.unwrap_or(0);
         Self {
@@ -67,6 +84,10 @@ impl HostFacts {
             cpu_features: cpu::feature_names(cpu::features()),
             cpus_allowed,
             cpu_pinned,
+            fifo_priority: circumstances.fifo,
+            rt_runtime_us: circumstances.fifo.and_then(|_| rt_runtime_us()).filter(|&us| us >= 0),
+            mlock: circumstances.mlock,
+            llc_bytes: caches::llc_bytes(cpu_number),
             governor: line(&format!("/sys/devices/system/cpu/cpu{cpu_number}/cpufreq/scaling_governor")),
             transparent_hugepage_shmem: line("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
                 .and_then(|text| chosen_of(&text)),
@@ -101,6 +122,20 @@ pub fn pin(asked: Option<u32>, taken: &[u32]) -> anyhow::Result<(Option<u32>, us
     Ok((choice, allowed.len()))
 }
 
+/// Whether a thread on `cpu` may spin under SCHED_FIFO at `level`: the guest answers from CPUs of its own only, `vcpu_cpus`
+/// being those that its vCPUs are pinned to.
+///
+/// # Errors
+/// The guest would never run: a vCPU is pinned there.
+pub fn check_fifo(level: i32, cpu: Option<u32>, vcpu_cpus: &[u32]) -> anyhow::Result<()> {
+    match cpu.filter(|cpu| vcpu_cpus.contains(cpu)) {
+        Some(cpu) => anyhow::bail!(
+            "--fifo {level} on CPU {cpu} would keep the vCPU from running that is pinned there; choose another with --cpu"
+        ),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +144,13 @@ mod tests {
     fn the_bracketed_choice_is_the_one_in_force() {
         assert_eq!(chosen_of("always within_size [never] deny"), Some("never".into()));
         assert_eq!(chosen_of("nothing"), None);
+    }
+
+    #[test]
+    fn real_time_priority_is_not_for_a_cpu_that_the_guest_needs() {
+        assert!(check_fifo(10, Some(1), &[0, 2]).is_ok() && check_fifo(10, None, &[0]).is_ok());
+        let error = check_fifo(10, Some(2), &[0, 2]).unwrap_err().to_string();
+        assert!(error.starts_with("--fifo 10 on CPU 2 would keep the vCPU"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,14 @@
-//! What disturbed the run: stolen time, preemptions, and moments when this thread was not running.
+//! What disturbed the run: stolen time, preemptions, moments when this thread was not running, and a CPU that was made
+//! to run slower.
 
 use std::fs;
 
 use ivshmem_proto::clock::{Clock, Ticks};
+use nix::sched::sched_getcpu;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
+
+use crate::frequency::{frequency_mhz, throttle_events};
 
 /// A pause between two looks at the clock that no look itself can explain.
 const GAP_NS: f64 = 20_000.0;
@@ -14,6 +18,8 @@ const STEAL_SHARE_MAX: f64 = 0.01;
 const GAP_SHARE_MAX: f64 = 0.02;
 /// Preemptions a second above which a run is dirty.
 const PREEMPTIONS_PER_S_MAX: f64 = 50.0;
+/// Share of its frequency that the CPU may lose during a run before it is dirty.
+const FREQUENCY_DROP_MAX: f64 = 0.10;
 
 /// Counts gaps in the time of a spinning thread. Costs nothing in the tight loop: it is told of clock readings
 /// that are made anyway.
@@ -23,6 +29,7 @@ pub struct GapWatch {
     count: u64,
     sum_ticks: u64,
     largest_ticks: u64,
+    largest_since_ticks: u64,
 }
 
 impl GapWatch {
@@ -40,25 +47,45 @@ impl GapWatch {
             self.count += 1;
             self.sum_ticks += gap;
             self.largest_ticks = self.largest_ticks.max(gap);
+            self.largest_since_ticks = self.largest_since_ticks.max(gap);
         }
+    }
+
+    /// The largest gap since the last call, in ticks; zero when none was longer than 20 µs.
+    #[inline]
+    pub fn take_largest_since(&mut self) -> u64 {
+        std::mem::take(&mut self.largest_since_ticks)
     }
 }
 
+/// How often the calling thread was preempted so far. A system call: not for inside a timed section.
+#[must_use]
+pub fn switches_now() -> u64 {
+    getrusage(UsageWho::RUSAGE_THREAD)
+        .map_or(0, |usage| usage.involuntary_context_switches().try_into().unwrap_or(0))
+}
+
 /// Counters of the operating system at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     steal_ticks: u64,
     involuntary_switches: u64,
+    cpu: Option<usize>,
+    frequency_mhz: Option<f64>,
+    throttle_events: Option<u64>,
 }
 
 impl Counters {
-    /// Reads them now, for the calling thread and the whole machine.
+    /// Reads them now, for the calling thread, the CPU it runs on (pin it first), and the whole machine.
     #[must_use]
     pub fn now() -> Self {
+        // The frequency first: at the end of a run it is then still that of the run.
+        let cpu = sched_getcpu().ok();
+        let frequency_mhz = cpu.and_then(frequency_mhz);
         let steal_ticks = fs::read_to_string("/proc/stat").ok().and_then(|text| steal_in(&text)).unwrap_or(0);
-        let involuntary_switches = getrusage(UsageWho::RUSAGE_THREAD)
-            .map_or(0, |usage| usage.involuntary_context_switches().try_into().unwrap_or(0));
-        Self { steal_ticks, involuntary_switches }
+        let involuntary_switches = switches_now();
+        let throttle_events = throttle_events();
+        Self { steal_ticks, involuntary_switches, cpu, frequency_mhz, throttle_events }
     }
 }
 
@@ -80,6 +107,12 @@ pub struct Interference {
     pub clock_gaps_sum_ns: u64,
     /// The longest in nanoseconds.
     pub largest_clock_gap_ns: u64,
+    /// Frequency of this thread's CPU before the run in MHz; `None` where it cannot be read.
+    pub frequency_mhz_before: Option<f64>,
+    /// The same after the run.
+    pub frequency_mhz_after: Option<f64>,
+    /// Times that CPUs were slowed down for their temperature or power; `None` where no CPU counts.
+    pub throttle_events: Option<u64>,
     /// Whether any of it exceeds its threshold.
     pub dirty: bool,
     /// Which, in words.
@@ -110,12 +143,31 @@ impl Interference {
         if rate > PREEMPTIONS_PER_S_MAX {
             reasons.push(format!("preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"));
         }
+        // Two CPUs may differ for other reasons.
+        let (was, is) = (before.frequency_mhz, after.frequency_mhz);
+        if let (Some(was), Some(is)) = (was, is)
+            && before.cpu == after.cpu
+            && is < was * (1.0 - FREQUENCY_DROP_MAX)
+        {
+            reasons.push(format!(
+                "the CPU fell from {was:.0} to {is:.0} MHz, limit {:.0} %",
+                FREQUENCY_DROP_MAX * 100.0
+            ));
+        }
+        let throttled = before.throttle_events.zip(after.throttle_events);
+        let throttle_events = throttled.map(|(was, is)| is.saturating_sub(was));
+        if let Some(events @ 1..) = throttle_events {
+            reasons.push(format!("CPUs slowed down {events} times for their temperature or power, limit 0"));
+        }
         Self {
             involuntary_context_switches: switches,
             steal_ms,
             clock_gaps: gaps.count,
             clock_gaps_sum_ns: ns(gaps.sum_ticks),
             largest_clock_gap_ns: ns(gaps.largest_ticks),
+            frequency_mhz_before: was,
+            frequency_mhz_after: is,
+            throttle_events,
             dirty: !reasons.is_empty(),
             reasons,
         }
@@ -141,7 +193,7 @@ mod tests {
         gaps.look(Ticks(0), Ticks(20_000));
         gaps.look(Ticks(0), Ticks(30_000));
         gaps.look(Ticks(0), Ticks(50_000));
-        let none = Counters { steal_ticks: 0, involuntary_switches: 0 };
+        let none = Counters::default();
         let seen = Interference::between(none, none, gaps, &clock, 1.0);
         assert_eq!((seen.clock_gaps, seen.clock_gaps_sum_ns, seen.largest_clock_gap_ns), (2, 80_000, 50_000));
         assert!(!seen.dirty, "{seen:?}");
@@ -150,8 +202,8 @@ mod tests {
     #[test]
     fn too_much_of_anything_makes_a_run_dirty_and_says_what() {
         let clock = Clock::of(ClockSource::ClockMonotonic);
-        let before = Counters { steal_ticks: 0, involuntary_switches: 0 };
-        let after = Counters { steal_ticks: 5, involuntary_switches: 100 };
+        let before = Counters::default();
+        let after = Counters { steal_ticks: 5, involuntary_switches: 100, ..before };
         let seen = Interference::between(before, after, GapWatch::new(&clock), &clock, 1.0);
         assert!(seen.dirty);
         assert_eq!(
@@ -161,5 +213,66 @@ mod tests {
                 "preempted 100 times a second, limit 50"
             ]
         );
+    }
+    #[test]
+    fn each_message_has_its_own_largest_gap() {
+        let mut gaps = GapWatch::new(&Clock::of(ClockSource::ClockMonotonic));
+        gaps.look(Ticks(0), Ticks(50_000));
+        gaps.look(Ticks(0), Ticks(30_000));
+        assert_eq!(gaps.take_largest_since(), 50_000);
+        gaps.look(Ticks(0), Ticks(20_000));
+        assert_eq!(gaps.take_largest_since(), 0);
+        gaps.look(Ticks(0), Ticks(21_000));
+        assert_eq!((gaps.take_largest_since(), gaps.largest_ticks), (21_000, 50_000));
+    }
+
+    #[test]
+    fn a_cpu_that_slowed_down_makes_a_run_dirty() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let at = |cpu, mhz, events| Counters {
+            cpu: Some(cpu),
+            frequency_mhz: Some(mhz),
+            throttle_events: Some(events),
+            ..Counters::default()
+        };
+        let reasons = |before, after| {
+            let seen = Interference::between(before, after, GapWatch::new(&clock), &clock, 1.0);
+            assert_eq!(seen.dirty, !seen.reasons.is_empty());
+            seen.reasons
+        };
+        let start = at(1, 3000.0, 7);
+        assert_eq!(
+            reasons(start, at(1, 2600.0, 10)),
+            [
+                "the CPU fell from 3000 to 2600 MHz, limit 10 %",
+                "CPUs slowed down 3 times for their temperature or power, limit 0"
+            ]
+        );
+        assert_eq!(reasons(start, at(1, 2800.0, 7)), [""; 0]);
+        assert_eq!(reasons(start, at(1, 4000.0, 7)), [""; 0]);
+        assert_eq!(reasons(start, at(2, 2000.0, 7)), [""; 0], "another CPU");
+        assert_eq!(reasons(start, Counters::default()), [""; 0], "unreadable");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_null() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let none = Counters::default();
+        let seen = Interference::between(none, none, GapWatch::new(&clock), &clock, 1.0);
+        let json = serde_json::to_value(&seen).unwrap();
+        for field in ["frequency_mhz_before", "frequency_mhz_after", "throttle_events"] {
+            assert_eq!(json.get(field), Some(&serde_json::Value::Null), "{field}");
+        }
+    }
+
+    #[test]
+    fn switches_are_those_the_kernel_shows_for_this_thread() {
+        let shown = || -> u64 {
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+            line.unwrap().trim().parse().unwrap()
+        };
+        let (before, ours, after) = (shown(), switches_now(), shown());
+        assert!((before..=after).contains(&ours), "{before} {ours} {after}");
     }
 }

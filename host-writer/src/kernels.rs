@@ -1,4 +1,8 @@
-//! Which copy kernel writes fastest here, measured as it will be used.
+//! Which copy kernel is fastest here for payloads of one size, measured as it will be used.
+//!
+//! What counts is what the mode waits for: the host's copy where payloads go whole, the whole transfer where the guest
+//! reads behind the host, the slower of the two sides in a stream. Non-temporal stores are the fastest writes of large
+//! payloads, but they leave nothing in the caches for the reader.
 //!
 //! Fresh content each time, into a slot that the guest has read before, with the guest reading it
 //! afterwards. The same copies over and over into memory that nobody else touches are two to four times faster and rank
@@ -8,21 +12,27 @@ use std::cmp::Reverse;
 
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::report::RateReport;
+use ivshmem_proto::wire::{Consume, Digest};
 
-use crate::content;
+use crate::cli::Direction;
+use crate::config::{BandwidthPlan, Mode};
+use crate::content::{self, Proof};
 use crate::link::Link;
-use crate::transfer::{Parcel, send};
+use crate::transfer::{self, Errand, Manner, Parcel, Transfer};
 
 /// Samples of each kernel in the heat, after one that is not counted.
 const HEAT_SAMPLES: usize = 2;
-/// Samples of each finalist in the final, which alone count for it.
+/// Samples of each finalist in the final, which alone count for it; more where they are short.
 const FINAL_SAMPLES: usize = 9;
+const FINAL_SAMPLES_SMALL: usize = 101;
+/// Payloads up to this size are short.
+const SMALL_BYTES: u64 = 1 << 20;
 /// Share of the best rate that qualifies for the final. memcpy is in it as the measure of the others.
 const QUALIFIED: f64 = 0.9;
 
-/// The host's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes` whose
-/// content is hashed or not, as that of the test will be. The guest verifies none: hashing takes it far longer than the
-/// write that is measured.
+/// The host's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes`. Content is hashed or not as that of the test will be, but the guest
+/// verifies none: hashing takes it far longer than the copy that is measured.
 ///
 /// # Errors
 /// A signal, a guest that died, a payload that does not fit.
@@ -30,27 +40,20 @@ pub fn measure(
     link: &mut Link<'_>,
     geometry: &Geometry,
     bytes: u64,
-    hash: bool,
+    plan: &BandwidthPlan,
 ) -> anyhow::Result<Vec<(Kernel, u64)>> {
-    let mut payload = vec![0; usize::try_from(bytes)?];
-    let mut number = 0;
-    let mut write_ns = |kernel| -> anyhow::Result<u64> {
-        content::produce(&mut payload, 0, number, hash);
-        link.map.check_not_shrunk()?;
-        let slot = number % geometry.slot_count();
-        number += 1;
-        let transfer = send(link, geometry, &Parcel { payload: &payload, slot, sha256: None, kernel })?;
-        if transfer.status.is_timeout() {
-            link.check_alive(transfer.sequence)?;
-        }
-        // The write counts whether or not the guest answered.
-        Ok(transfer.write_ns.max(1))
-    };
+    let mut bench = Bench { payload: vec![0; usize::try_from(bytes)?], number: 0 };
+    let fetches = plan.direction == Direction::GuestToHost;
+    if fetches {
+        transfer::produce(link, bytes, plan.seed, Digest::None)?;
+    }
+    // Non-temporal stores would push what was read out of the cache just before it is used.
+    let useful = |kernel: &Kernel| !(fetches && kernel.is_non_temporal());
     let mut heat: Vec<(Kernel, Vec<u64>)> =
-        Kernel::available().into_iter().map(|kernel| (kernel, Vec::new())).collect();
+        Kernel::available().into_iter().filter(useful).map(|kernel| (kernel, Vec::new())).collect();
     for round in 0..=HEAT_SAMPLES {
         for (kernel, samples_ns) in &mut heat {
-            let ns = write_ns(*kernel)?;
+            let ns = bench.cost_ns(link, geometry, plan, *kernel)?;
             if round > 0 {
                 samples_ns.push(ns);
             }
@@ -61,9 +64,9 @@ pub fn measure(
         *kernel == Kernel::Memcpy || best_ns >= median(samples_ns) as f64 * QUALIFIED
     });
     finalists.iter_mut().for_each(|(_, samples_ns)| samples_ns.clear());
-    for _ in 0..FINAL_SAMPLES {
+    for _ in 0..if bytes <= SMALL_BYTES { FINAL_SAMPLES_SMALL } else { FINAL_SAMPLES } {
         for (kernel, samples_ns) in &mut finalists {
-            samples_ns.push(write_ns(*kernel)?);
+            samples_ns.push(bench.cost_ns(link, geometry, plan, *kernel)?);
         }
     }
     let rate = |samples_ns: &[u64]| (bytes as f64 * 1e9 / median(samples_ns) as f64) as u64;
@@ -71,6 +74,106 @@ pub fn measure(
         finalists.iter().chain(&others).map(|(kernel, samples_ns)| (*kernel, rate(samples_ns))).collect();
     rates.sort_by_key(|&(_, rate)| Reverse(rate));
     Ok(rates)
+}
+
+/// Samples of each of the guest's kernels, after one that is not counted.
+const GUEST_SAMPLES: usize = 5;
+/// Share of the guest's best rate, by its own measurement, that is worth a trial.
+const GUEST_QUALIFIED: f64 = 0.5;
+
+/// The guest's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes` that the
+/// host has just written with `kernel`. The guest has measured them by itself on lines that lie in its own cache; which
+/// is fastest on lines that come from the other side is another question. Empty when there is nothing to choose.
+///
+/// # Errors
+/// A signal, a guest that died, a payload that does not fit.
+pub fn rank_guest(
+    link: &mut Link<'_>,
+    geometry: &Geometry,
+    bytes: u64,
+    plan: &BandwidthPlan,
+    kernel: Kernel,
+    rates: &RateReport,
+) -> anyhow::Result<Vec<(Kernel, u64)>> {
+    let best = rates.candidates.iter().map(|row| row.region.typical).max().unwrap_or(0) as f64;
+    let worth = rates.candidates.iter().filter(|row| row.region.typical as f64 >= best * GUEST_QUALIFIED);
+    let mut trials: Vec<(Kernel, Vec<u64>)> = worth.map(|row| (row.kernel, Vec::new())).collect();
+    if trials.len() < 2 || plan.consume != Consume::Copy || plan.direction == Direction::GuestToHost {
+        return Ok(Vec::new());
+    }
+    let mut bench = Bench { payload: vec![0; usize::try_from(bytes)?], number: 0 };
+    for round in 0..=if bytes <= SMALL_BYTES { FINAL_SAMPLES_SMALL } else { GUEST_SAMPLES } {
+        for (guest_kernel, samples_ns) in &mut trials {
+            let transfer = bench.transfer(link, geometry, plan, kernel, Some(*guest_kernel))?;
+            let waited = transfer.guest_stall_ns.unwrap_or(0);
+            let ns = transfer.guest_copy_ns.map_or(u64::MAX, |ns| ns.saturating_sub(waited).max(1));
+            if round > 0 {
+                samples_ns.push(ns);
+            }
+        }
+    }
+    let rate = |samples_ns: &[u64]| (bytes as f64 * 1e9 / median(samples_ns) as f64) as u64;
+    let mut rates: Vec<_> = trials.iter().map(|(kernel, samples_ns)| (*kernel, rate(samples_ns))).collect();
+    rates.sort_by_key(|&(_, rate)| Reverse(rate));
+    Ok(rates)
+}
+
+struct Bench {
+    payload: Vec<u8>,
+    number: u64,
+}
+
+impl Bench {
+    /// What the mode waits for in one transfer with `kernel`, in nanoseconds.
+    fn cost_ns(
+        &mut self,
+        link: &mut Link<'_>,
+        geometry: &Geometry,
+        plan: &BandwidthPlan,
+        kernel: Kernel,
+    ) -> anyhow::Result<u64> {
+        let transfer = self.transfer(link, geometry, plan, kernel, plan.guest_kernel)?;
+        let is_fetch = plan.direction == Direction::GuestToHost;
+        let own_ns = if is_fetch { transfer.read_ns } else { transfer.write_ns };
+        let ns = match plan.mode {
+            // A write counts whether or not the guest answered.
+            Mode::Whole => own_ns,
+            Mode::Chunked { .. } => transfer.duration_ns,
+            Mode::Stream { .. } => own_ns.zip(transfer.guest_copy_ns).map(|(own, guest)| own.max(guest)),
+        };
+        Ok(ns.unwrap_or(u64::MAX).max(1))
+    }
+
+    /// One transfer as the test's will be, but for the check.
+    fn transfer(
+        &mut self,
+        link: &mut Link<'_>,
+        geometry: &Geometry,
+        plan: &BandwidthPlan,
+        kernel: Kernel,
+        guest_kernel: Option<Kernel>,
+    ) -> anyhow::Result<Transfer> {
+        link.map.check_not_shrunk()?;
+        let slot = (self.number % geometry.slot_count()) as u16;
+        self.number += 1;
+        let chunk_bytes = match plan.mode {
+            Mode::Chunked { chunk_bytes } => usize::try_from(chunk_bytes).ok(),
+            Mode::Whole | Mode::Stream { .. } => None,
+        };
+        let manner = Manner { kernel, guest_kernel, consume: plan.consume, chunk_bytes };
+        let transfer = if plan.direction == Direction::GuestToHost {
+            let errand = Errand { inbox: &mut self.payload, slot, proof: Proof::NONE, manner };
+            transfer::fetch(link, geometry, errand)?
+        } else {
+            content::produce(&mut self.payload, 0, self.number, plan.digest);
+            let parcel = Parcel { payload: &self.payload, slot, proof: Proof::NONE, manner };
+            transfer::send(link, geometry, &parcel)?
+        };
+        if transfer.status.is_timeout() {
+            link.check_alive(transfer.sequence)?;
+        }
+        Ok(transfer)
+    }
 }
 
 /// The lower median of at least one sample.

@@ -3,30 +3,51 @@
 //!
 //! - [`cli`], [`config`]: the command line, and what it means once validated
 //! - [`run`]: the order of it all; [`link`]: the open session and the waits on it
-//! - [`latency`], [`bandwidth`]: the two measurements; [`transfer`]: one payload through the region
-//! - [`content`]: seeded frames and their digests; [`kernels`]: which copy is fastest
+//! - [`latency`], [`one_way`]: the latency test, and what the guest's clock adds to it
+//! - [`bandwidth`], [`stream`]: the bandwidth test; [`transfer`]: one payload through the region
+//! - [`calibrate`], [`kernels`], [`roofline`]: which copy is fastest, and what either side's core can do at all
+//! - [`content`], [`working_set`]: seeded payloads and how to check them
+//! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
 //! - [`status`]: how a message can end
-//! - [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
-//! - [`environment`], [`interference`], [`vm_info`]: where the run took place and what disturbed it
+//! - [`facts`], [`files`], [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
+//! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
+//! - [`interference`] (with `frequency`): what disturbed it
+//! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
 //! - [`progress`], [`summary`]: what the terminal shows
 
+pub mod backing;
 pub mod bandwidth;
 pub mod bandwidth_csv;
+pub mod caches;
+pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod content;
 pub mod environment;
+pub mod facts;
+pub mod files;
+mod frequency;
 pub mod hgrm;
 pub mod interference;
 pub mod kernels;
 pub mod latency;
 pub mod latency_csv;
 pub mod link;
+pub mod load;
+pub mod load_spec;
+pub mod one_way;
 pub mod output;
+pub mod process_group;
 pub mod progress;
+pub mod roofline;
 pub mod run;
 pub mod run_json;
+pub mod schedule;
+pub mod sizes;
 pub mod status;
+pub mod stream;
+mod stress_ng;
 pub mod summary;
 pub mod transfer;
 pub mod vm_info;
+pub mod working_set;

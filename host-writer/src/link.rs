@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use ivshmem_proto::clock::{Clock, Ticks};
+use ivshmem_proto::descriptor::{Operation, RawDescriptor};
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Refusal;
-use ivshmem_proto::host::{Host, Presence};
-use ivshmem_proto::layout::LAYOUT_VERSION;
+use ivshmem_proto::host::{Host, Outcome, Presence};
+use ivshmem_proto::layout::{LAYOUT_VERSION, RING_ENTRIES};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::wait::{Waited, wait_until};
+use ivshmem_proto::wire::{Kind, Status, Verdict};
 
 use crate::interference::GapWatch;
 
@@ -30,6 +32,14 @@ pub enum Stopped {
     GuestDead {
         /// The message it did not answer.
         sequence: u64,
+    },
+    /// The guest did not do what was asked of it beside the test.
+    #[error("the guest could not {what}: {status}")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// What it answered.
+        status: &'static str,
     },
     /// The session has used up its sequence numbers.
     #[error("the session ran out of sequence numbers")]
@@ -51,10 +61,37 @@ pub struct Link<'a> {
     timeout_ticks: u64,
     /// Notices when this thread was not running.
     pub gaps: GapWatch,
+    /// What the guest did against the protocol, in sentences.
+    pub violations: Violations,
+    /// Verdicts that were taken and still stand in the guest's ring, to notice when it changes one.
+    verdicts: [Option<(u64, Option<Verdict>)>; RING_ENTRIES as usize],
 }
 
-/// Random bits from the seed the standard library's hash maps take from the operating system.
-fn random_u64() -> u64 {
+/// What a guest did against the protocol: the first few in words, all of them counted.
+#[derive(Debug, Clone, Default)]
+pub struct Violations {
+    /// In words.
+    pub sentences: Vec<String>,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// What completes "the guest answered message N " when it writes a status that does not exist.
+pub const NO_STATUS: &str = "with a status that means nothing";
+/// Violations put in words at the most.
+const SENTENCES_MAX: usize = 20;
+
+impl Violations {
+    fn add(&mut self, sentence: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.sentences.len() < SENTENCES_MAX {
+            self.sentences.push(sentence());
+        }
+    }
+}
+
+/// Random bits, from the seed the standard library's hash maps take from the operating system.
+pub fn random_u64() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -75,11 +112,113 @@ impl<'a> Link<'a> {
             stop,
             timeout_ticks: clock.after(Ticks(0), timeout).0,
             gaps: GapWatch::new(clock),
+            violations: Violations::default(),
+            verdicts: Default::default(),
+        }
+    }
+
+    /// Looks for what a guest that keeps to the protocol never does; true when there was something. Not for timed
+    /// sections.
+    pub fn look_for_trouble(&mut self) -> bool {
+        let before = self.violations.count;
+        if let Some(sequence) = self.host.foretold() {
+            self.violations
+                .add(|| format!("the guest acknowledged message {sequence}, which had not been published"));
+        }
+        if let Some(tampered) = self.host.mend() {
+            self.violations.add(|| tampered.to_string());
+        }
+        for taken in &mut self.verdicts {
+            if let Some((sequence, verdict)) = *taken
+                && self.host.verdict(sequence).is_some_and(|now| now.verdict != verdict)
+            {
+                *taken = None;
+                self.violations.add(|| format!("the guest changed its verdict on message {sequence}"));
+            }
+        }
+        self.violations.count > before
+    }
+
+    /// Looks for trouble before a message is published. True when the guest has acknowledged that message already: then
+    /// its acknowledgement means nothing.
+    pub fn is_foretold(&mut self) -> bool {
+        let is_foretold = self.host.foretold().is_some();
+        self.look_for_trouble();
+        is_foretold
+    }
+
+    /// A message was acknowledged before one that was published earlier.
+    pub fn note_disorder(&mut self, sequence: u64) {
+        self.violations.add(|| format!("the guest acknowledged a later message before message {sequence}"));
+    }
+
+    /// An answer to a message that no guest gives that keeps to the protocol; `what` completes "the guest answered message
+    /// N ".
+    pub fn note_nonsense(&mut self, sequence: u64, what: &str) {
+        self.violations.add(|| format!("the guest answered message {sequence} {what}"));
+    }
+
+    /// What the guest says of message `sequence`, which it has acknowledged.
+    pub fn outcome(&mut self, sequence: u64) -> Option<Outcome> {
+        let outcome = self.host.outcome(sequence);
+        match outcome {
+            None => self.note_nonsense(sequence, "without a result"),
+            Some(Outcome { status: None, .. }) => self.note_nonsense(sequence, NO_STATUS),
+            Some(_) => {}
+        }
+        outcome
+    }
+
+    /// Keeps a verdict that was taken, so that a change of it is noticed.
+    pub fn remember_verdict(&mut self, sequence: u64, verdict: Option<Verdict>) {
+        self.verdicts[(sequence % RING_ENTRIES) as usize] = Some((sequence, verdict));
+        if verdict.is_none() {
+            self.note_nonsense(sequence, "with a verdict that means nothing");
+        }
+    }
+
+    /// Asks the guest for something beside the test and waits for it.
+    ///
+    /// # Errors
+    /// A signal, a guest that died, or one that says it cannot.
+    pub fn ask(&mut self, descriptor: &RawDescriptor) -> anyhow::Result<Outcome> {
+        let what = match Operation::from_wire(descriptor.operation).map(|o| o.kind) {
+            Some(Kind::Measure) => "measure its copies",
+            Some(Kind::Produce) => "prepare content",
+            _ => "do what was asked",
+        };
+        self.look_for_trouble();
+        let has_result = |host: &Host<'_, Mapping>| host.outcome(host.next_sequence()).is_some();
+        if has_result(&self.host) {
+            // A result that stands there already would be taken for this one's. It is spent on a message that asks the
+            // same and whose answer nobody reads.
+            self.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+            if has_result(&self.host) {
+                return Err(Stopped::Refused { what, status: "it answers what it was not asked" }.into());
+            }
+        }
+        let sequence = self.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+        // Not by PROCESSED, which a guest that broke the protocol may have left ahead of us.
+        let answered = self.acknowledged(self.clock.now(), |host| host.outcome(sequence).is_some())?;
+        if answered.is_none() {
+            self.host.retract(sequence);
+            self.check_alive(sequence)?;
+            return Err(Stopped::Refused { what, status: "no answer in time (--timeout)" }.into());
+        }
+        match self.host.outcome(sequence) {
+            Some(outcome) if outcome.status == Some(Status::Ok) => Ok(outcome),
+            outcome => {
+                let status =
+                    outcome.and_then(|o| o.status).map_or("no answer that means anything", Status::name);
+                Err(Stopped::Refused { what, status }.into())
+            }
         }
     }
 
     /// Leaves the session for a new one, whose messages count from 1; the guest has yet to join it.
     pub fn open_next(&mut self, geometry: &Geometry) {
+        self.look_for_trouble();
+        self.verdicts = Default::default();
         self.host = Host::open(self.map, geometry, random_u64());
     }
 
@@ -134,6 +273,12 @@ impl<'a> Link<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Longest wait for one acknowledgement, in ticks of the clock.
+    #[must_use]
+    pub fn timeout_ticks(&self) -> u64 {
+        self.timeout_ticks
     }
 
     /// Whether a signal asked to stop.

@@ -34,7 +34,8 @@ impl Pending {
             .with_context(|| {
                 format!("output directory {shown} is not writable; choose another with --out")
             })?;
-        let length = i64::try_from(expected_bytes.max(1))?;
+        // What no file can hold, no disk has room for.
+        let length = i64::try_from(expected_bytes.max(1)).unwrap_or(i64::MAX);
         match fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length) {
             Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => {}
             Err(errno) => bail!(

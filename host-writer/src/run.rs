@@ -1,4 +1,4 @@
-//! The order of things: outputs, region, pin, session, guest, latency, bandwidth, files, summary.
+//! The order of things: region, outputs, load, pin, session, guest, calibration, latency, bandwidth, files, summary.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,33 +6,30 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
-use hdrhistogram::Histogram;
-use ivshmem_proto::clock::{Clock, Ticks};
-use ivshmem_proto::copy::Kernel;
+use ivshmem_proto::clock::Clock;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::layout::{LAYOUT_VERSION, REGION_BYTES_DEFAULT};
 use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
+use ivshmem_proto::{affinity, priority};
 
-use crate::cli::Verify;
-use crate::config::{BandwidthPlan, Config, LatencyPlan, Print};
-use crate::environment::{HostFacts, pin};
-use crate::interference::{Counters, Interference};
-use crate::latency::Sample;
+use crate::backing::Backing;
+use crate::bandwidth::Setting;
+use crate::calibrate::Calibration;
+use crate::cli::{Cache, Record};
+use crate::config::{Config, Extent, PayloadSize, Print};
+use crate::environment::{HostFacts, check_fifo, pin};
+use crate::facts::{self, Results};
+use crate::files::Files;
+use crate::interference::{Counters, GapWatch, Interference};
 use crate::link::{Link, Stopped};
-use crate::output::Pending;
+use crate::load::Load;
 use crate::progress::Progress;
-use crate::run_json::{
-    BandwidthFacts, GuestFacts, HostCandidate, LatencyFacts, RegionFacts, RunJson, SCHEMA, Tool,
-};
-use crate::status::{RowStatus, count};
-use crate::summary::{Distribution, Figures, FrameFigures};
-use crate::{bandwidth, bandwidth_csv, hgrm, kernels, latency, latency_csv, summary, vm_info};
-
-const LATENCY_CSV: &str = "latency_results.csv";
-const HISTOGRAM: &str = "latency.hgrm";
-const BANDWIDTH_CSV: &str = "bandwidth_results.csv";
+use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
+use crate::summary::Figures;
+use crate::working_set::WorkingSet;
+use crate::{bandwidth, latency, one_way, summary, vm_info};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,63 +54,41 @@ impl Outcome {
     }
 }
 
-/// What has been measured so far; grows while the run lasts, so that an early end loses nothing.
-#[derive(Debug, Default)]
-struct Measured {
-    samples: Vec<Sample>,
-    rows: Vec<bandwidth::Row>,
-    kernels: Vec<(Kernel, u64)>,
-}
-
-/// The result files, prepared before the first message.
-struct Files {
-    latency: Option<(Pending, Pending)>,
-    bandwidth: Option<Pending>,
-    run: Pending,
-}
-
-impl Files {
-    fn prepare(config: &Config) -> anyhow::Result<Self> {
-        let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
-        let latency = config.latency.map(|plan| {
-            let rows = create(LATENCY_CSV, plan.messages * latency_csv::ROW_BYTES_MAX)?;
-            anyhow::Ok((rows, create(HISTOGRAM, 64 << 10)?))
-        });
-        let bandwidth = config.bandwidth.as_ref().map(|plan| {
-            let frames = plan.iterations * plan.frames.len() as u64;
-            create(BANDWIDTH_CSV, (frames + 1) * bandwidth_csv::ROW_BYTES_MAX)
-        });
-        Ok(Self {
-            latency: latency.transpose()?,
-            bandwidth: bandwidth.transpose()?,
-            run: create("run.json", 64 << 10)?,
-        })
-    }
-}
-
 /// Measures what `config` asks for and writes the files.
 ///
 /// # Errors
-/// No usable region, no guest, no room for results, or a guest that died on the way (rows so far are written).
+/// No usable region, no guest, no room for results, a load that cannot run, a guest that died on the way (rows so far are
+/// written), or a figure above what the machine can do.
 pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let (started, started_utc) = (Instant::now(), SystemTime::now());
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
     }
-    let files = Files::prepare(config)?;
     let region = Region::open(config)?;
     let map = &region.map;
-    let largest = config.bandwidth.as_ref().map_or(0, BandwidthPlan::largest_bytes);
-    let geometry = Geometry::for_payload(map.bytes(), largest).with_context(|| {
-        format!("{}: use a larger region (provision up --shm-size) or smaller frames", config.shm.display())
+    let sizes =
+        config.bandwidth.as_ref().map(|plan| plan.resolve(map.bytes())).transpose()?.unwrap_or_default();
+    let largest = sizes.iter().map(|size| size.bytes()).max().unwrap_or(0);
+    let geometry = match &config.bandwidth {
+        Some(plan) => plan.geometry(map.bytes(), largest),
+        None => Ok(Geometry::for_payload(map.bytes(), 0)?),
+    };
+    let geometry = geometry.with_context(|| {
+        format!("{}: use a larger region (provision up --shm-size) or smaller payloads", config.shm.display())
     })?;
+    let files = Files::prepare(config, &sizes)?;
 
+    let allowed = affinity::allowed_cpus()?;
     let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, &config.shm));
-    let (cpu_pinned, cpus_allowed) =
-        pin(config.cpu, &vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default())?;
+    let asked = &config.circumstances;
+    let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
+    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus)?;
+    if let Some(level) = asked.fifo {
+        check_fifo(level, cpu_pinned, &vcpu_cpus)?;
+    }
     let clock = Clock::calibrated();
-    let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed);
+    let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed, asked);
 
     let mut link = Link::open(map, &geometry, &clock, &stop, config.timeout);
     if !link.wait_for_guest(config.guest_timeout)? {
@@ -122,31 +97,54 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     region.keep();
     let guest = GuestReport::read(map).context("the guest joined, but")?;
 
-    let mut measured = Measured::default();
+    let mut results = Results::new()?;
+    let test = Test { config, geometry: &geometry, sizes: &sizes, cpu: cpu_pinned.unwrap_or(0) };
+    let mut ended = test.calibrate(&mut link, &mut results);
+    // The roofs and kernels are the idle machine's: what the load costs shows against them.
+    let mut load = None;
+    if let (Ok(()), Some(spec)) = (&ended, &asked.load) {
+        load = Some(Load::start(spec, &config.out, &allowed)?);
+    }
     let before = Counters::now();
     let measuring = Instant::now();
-    let ended = measure(&mut link, config, &geometry, &mut measured);
+    link.gaps = GapWatch::new(&clock);
+    if ended.is_ok() {
+        ended = test.run(&mut link, &mut results);
+    }
     let measured_s = measuring.elapsed().as_secs_f64();
     let interference = Interference::between(before, Counters::now(), link.gaps, &clock, measured_s);
+    let load_record = load.map(Load::stop).transpose();
+    if ended.is_ok() {
+        let Results { calibration, rows, .. } = &mut results;
+        ended = calibration.measure_again(&mut link, &geometry, rows);
+    }
     let session = link.host.session();
+    link.look_for_trouble();
+    let violations = std::mem::take(&mut link.violations);
     link.host.close();
 
     let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));
-    if measured.samples.is_empty() && measured.rows.is_empty() {
+    if results.latency.counts.total() == 0 && results.rows.is_empty() {
         // Nothing to keep: what an earlier run left under these names stays.
         return match ended {
+            Ok(()) => Err(anyhow!("no message was due before the test was over; give a longer --duration")),
             Err(error) if !interrupted => Err(error),
-            _ => {
+            Err(_) => {
                 eprintln!("host-writer: interrupted before the first message that counts; nothing written");
                 Ok(Outcome::Interrupted)
             }
         };
     }
+    let one_way = config.latency.filter(|plan| plan.one_way);
+    results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, guest.stamp_frequency_hz));
+    results.latency.fill_histograms(&clock);
+    let backing = Backing::of_mapped(&config.shm).ok();
+    let calibration = &results.calibration;
     let run = RunJson {
         schema: SCHEMA,
         tool: Tool::this(),
         started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
-        wall_s: started.elapsed().as_secs_f64(),
+        wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
         completed: ended.is_ok(),
         interrupted,
         command_line: std::env::args().collect(),
@@ -158,36 +156,49 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
             slot_count: geometry.slot_count(),
             slot_bytes: geometry.slot_bytes(),
             prefaulted: true,
+            page_bytes: backing.as_ref().map(|b| b.page_bytes),
+            huge: backing.as_ref().map(|b| b.huge),
+            numa_node: backing.as_ref().and_then(|b| b.numa_node),
+            filesystem: backing.map(|b| b.filesystem),
         },
         host: host_facts,
-        guest: GuestFacts::from(guest),
+        guest: GuestFacts::new(guest, calibration.largest().map(|size| &size.guest)),
         vm,
-        copy_kernel: measured.kernels.first().map(|(kernel, _)| kernel.name()),
-        copy_candidates: measured.kernels.iter().map(HostCandidate::from).collect(),
-        latency: config.latency.map(|plan| latency_facts(&plan, &measured.samples)),
-        bandwidth: config.bandwidth.as_ref().map(|plan| bandwidth_facts(plan, &measured.rows)),
+        copy_kernel: calibration.largest().map(|size| size.kernel.name()),
+        copy_candidates: calibration
+            .largest()
+            .map_or_else(Vec::new, |size| size.kernels.iter().map(HostCandidate::from).collect()),
+        copy_by_size: calibration.by_size(config.bandwidth.as_ref()),
+        roof: config.bandwidth.as_ref().map(|_| calibration.roof(&results.rows)),
+        latency: config.latency.map(|plan| facts::latency(&plan, &results)),
+        bandwidth: config
+            .bandwidth
+            .as_ref()
+            .map(|plan| facts::bandwidth(plan, &sizes, &geometry, &results, &clock)),
+        load: LoadFacts::of(load_record.as_ref().ok().and_then(Option::as_ref), vm_info::guest_load()),
         interference,
+        peer_violations: violations.sentences,
     };
-    let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
-    let ok = || measured.samples.iter().filter(|s| s.status == RowStatus::Ok);
-    let rtt_ns: Vec<u64> = ok().filter_map(|s| s.processed_ticks.map(ns)).collect();
-    let received_ns = ok().filter_map(|s| s.received_ticks.map(ns)).collect();
-    let rtt = hgrm::histogram(rtt_ns.iter().copied())?;
-    write_files(config, files, &measured, &clock, &rtt, &run)?;
-    print(config, &run, &figures(config, &measured, rtt_ns, received_ns))?;
+    files.write(config, &results, &clock, &run)?;
+    print(config, &run, &Figures::of(&sizes, &results, run.bandwidth.as_ref(), &clock))?;
     if interrupted {
         eprintln!(
             "host-writer: interrupted; {} messages and {} frames are kept",
-            measured.samples.len(),
-            measured.rows.len()
+            results.latency.counts.total(),
+            results.rows.len()
         );
     }
+    let clean = violations.count == 0;
     match ended {
-        Err(_) if interrupted => Ok(Outcome::Interrupted),
-        Err(error) => Err(error),
-        Ok(()) if all_ok(&measured) => Ok(Outcome::AllOk),
-        Ok(()) => Ok(Outcome::SomeNotOk),
+        Err(_) if interrupted => return Ok(Outcome::Interrupted),
+        Err(error) => return Err(error),
+        Ok(()) => {}
     }
+    load_record?;
+    if let Some(sentence) = run.roof.as_ref().and_then(|roof| roof.exceeded.first()) {
+        return Err(anyhow!("{sentence}"));
+    }
+    Ok(if clean && results.all_ok() { Outcome::AllOk } else { Outcome::SomeNotOk })
 }
 
 /// The mapped region; a file that this run created and no guest ever used is removed again.
@@ -224,104 +235,73 @@ impl Drop for Region<'_> {
     }
 }
 
-fn measure(
-    link: &mut Link<'_>,
-    config: &Config,
-    geometry: &Geometry,
-    measured: &mut Measured,
-) -> anyhow::Result<()> {
-    if let Some(plan) = &config.bandwidth {
-        measured.kernels =
-            kernels::measure(link, geometry, plan.largest_bytes(), plan.verify == Verify::Sha256)?;
+/// The tests of a run.
+struct Test<'a> {
+    config: &'a Config,
+    geometry: &'a Geometry,
+    sizes: &'a [PayloadSize],
+    cpu: u32,
+}
+
+impl Test<'_> {
+    fn calibrate(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
+        let Some(plan) = &self.config.bandwidth else { return Ok(()) };
+        let progress = Progress::new("calibration", self.sizes.len() as u64, self.config.print);
+        results.calibration = Calibration::measure(link, self.geometry, self.sizes, plan, &progress)?;
         // The messages that count get a session of their own.
-        link.open_next(geometry);
-        if !link.wait_for_guest(config.guest_timeout)? {
+        link.open_next(self.geometry);
+        if !link.wait_for_guest(self.config.guest_timeout)? {
             return Err(Stopped::Interrupted.into());
         }
+        Ok(())
     }
-    if let Some(plan) = &config.latency {
-        measured.samples.reserve_exact(usize::try_from(plan.messages)?);
-        let progress = Progress::new("latency", plan.warmup + plan.messages, config.print);
-        latency::run(link, plan, &mut measured.samples, &progress)?;
-    }
-    if let Some(plan) = &config.bandwidth {
-        let (kernel, _) = *measured.kernels.first().context("no copy kernel is available")?;
-        let progress = Progress::new("bandwidth", plan.iterations * plan.frames.len() as u64, config.print);
-        bandwidth::run(link, plan, geometry, kernel, &mut measured.rows, &progress)?;
-    }
-    Ok(())
-}
 
-fn latency_facts(plan: &LatencyPlan, samples: &[Sample]) -> LatencyFacts {
-    let status_counts = count(samples.iter().map(|s| s.status));
-    LatencyFacts {
-        messages: plan.messages,
-        warmup: plan.warmup,
-        interval_ns: plan.interval.as_nanos() as u64,
-        ok: status_counts[RowStatus::Ok.name()],
-        status_counts,
+    fn run(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
+        let config = self.config;
+        // Locked and raised only now, when all large buffers but the samples are there and the guest has joined: a
+        // thread that spins at such a priority lets nobody else run on its CPU.
+        let asked = &config.circumstances;
+        if let Some(plan) = &config.latency
+            && let (Record::Samples, Extent::Count(messages)) = (plan.record, plan.extent)
+        {
+            results.latency.reserve(messages)?;
+        }
+        if asked.mlock {
+            priority::lock_memory()?;
+        }
+        if let Some(level) = asked.fifo {
+            priority::set_fifo(level)?;
+        }
+        if let Some(plan) = &config.latency {
+            let steps = match plan.extent {
+                Extent::Count(messages) => plan.warmup.saturating_add(messages),
+                Extent::Time(_) => 0,
+            };
+            let progress = Progress::new("latency", steps, config.print);
+            latency::run(link, plan, self.geometry, &mut results.latency, &progress)?;
+        }
+        self.bandwidth(link, results)
     }
-}
 
-fn bandwidth_facts(plan: &BandwidthPlan, rows: &[bandwidth::Row]) -> BandwidthFacts {
-    let status_counts = count(rows.iter().map(|r| r.transfer.status));
-    BandwidthFacts {
-        frames: plan.frames.iter().map(|f| f.name()).collect(),
-        iterations: plan.iterations,
-        verify: plan.verify.name(),
-        seed: plan.seed,
-        ok: status_counts[RowStatus::Ok.name()],
-        status_counts,
+    fn bandwidth(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
+        let Some(plan) = &self.config.bandwidth else { return Ok(()) };
+        let steps = match plan.extent {
+            Extent::Count(count) => count.saturating_mul(self.sizes.len() as u64),
+            Extent::Time(_) => 0,
+        };
+        let setting = Setting { plan, geometry: self.geometry, start: link.clock.now() };
+        let progress = Progress::new("bandwidth", steps, self.config.print);
+        for size in self.sizes {
+            let leg = results.calibration.leg(*size);
+            let set = match plan.cache {
+                Cache::Warm => None,
+                Cache::Cold => Some(WorkingSet::prepare(self.cpu, size.bytes(), plan.seed, plan.digest)?),
+            };
+            results.working_set_bytes = set.as_ref().map(WorkingSet::bytes);
+            bandwidth::run(link, &setting, &leg, set.as_ref(), &mut results.rows, &progress)?;
+        }
+        Ok(())
     }
-}
-
-fn all_ok(measured: &Measured) -> bool {
-    measured.samples.iter().all(|s| s.status == RowStatus::Ok)
-        && measured.rows.iter().all(|r| r.transfer.status == RowStatus::Ok)
-}
-
-fn figures(config: &Config, measured: &Measured, rtt_ns: Vec<u64>, received_ns: Vec<u64>) -> Figures {
-    let formats = config.bandwidth.iter().flat_map(|plan| &plan.frames);
-    let rows_of =
-        |format| measured.rows.iter().copied().filter(|row| row.format == format).collect::<Vec<_>>();
-    Figures {
-        rtt: Distribution::of(rtt_ns),
-        received: Distribution::of(received_ns),
-        frames: formats.map(|&format| FrameFigures::of(format, &rows_of(format))).collect(),
-    }
-}
-
-fn write_files(
-    config: &Config,
-    files: Files,
-    measured: &Measured,
-    clock: &Clock,
-    rtt: &Histogram<u64>,
-    run: &RunJson,
-) -> anyhow::Result<()> {
-    // Each file is tried, whatever became of those before it: one full disk or bad name loses nothing else.
-    let mut results = Vec::new();
-    // A test that was skipped leaves no rows of another run beside this run's run.json.
-    let stale: &[&str] = match (&files.latency, &files.bandwidth) {
-        (None, _) => &[LATENCY_CSV, HISTOGRAM],
-        (_, None) => &[BANDWIDTH_CSV],
-        _ => &[],
-    };
-    for name in stale {
-        let _ = std::fs::remove_file(config.out.join(name));
-    }
-    if let Some((rows, histogram)) = files.latency {
-        results.push(rows.finish(|out| latency_csv::write(out, &measured.samples, clock)));
-        results.push(histogram.finish(|out| hgrm::write(out, rtt)));
-    }
-    if let Some(rows) = files.bandwidth {
-        results.push(rows.finish(|out| bandwidth_csv::write(out, &measured.rows)));
-    }
-    results.push(files.run.finish(|out| {
-        serde_json::to_writer_pretty(&mut *out, run)?;
-        writeln!(out)
-    }));
-    results.into_iter().collect()
 }
 
 fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {

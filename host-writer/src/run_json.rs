@@ -1,16 +1,22 @@
 //! `run.json`: where the figures come from. A result without it is refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::cpu::feature_names;
-use ivshmem_proto::report::{CopyRate, GuestReport};
-use ivshmem_proto::wire::MapKind;
+use ivshmem_proto::memory_note::memory_note;
+use ivshmem_proto::report::{CopyRate, GuestReport, RateReport};
+use ivshmem_proto::wire::{MapKind, Spin};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::environment::{ClockFacts, HostFacts};
 use crate::interference::Interference;
+use crate::load::LoadSpec;
+use crate::one_way::OneWay;
+use crate::roofline::Roof;
 
 /// The whole file.
 #[derive(Debug, Serialize)]
@@ -39,16 +45,24 @@ pub struct RunJson {
     pub guest: GuestFacts,
     /// What provision knows of the virtual machine; null without one.
     pub vm: Option<Value>,
-    /// The kernel frames were written with; null without a bandwidth test.
+    /// The kernel the largest payloads were copied with on the host; null without a bandwidth test.
     pub copy_kernel: Option<&'static str>,
-    /// The kernels measured on the region before the test.
+    /// The kernels measured for it before the test.
     pub copy_candidates: Vec<HostCandidate>,
+    /// The same for every size and both sides.
+    pub copy_by_size: Vec<SizeKernels>,
+    /// What either side can do without the protocol; null without a bandwidth test.
+    pub roof: Option<Roof>,
     /// The latency test; null when skipped.
     pub latency: Option<LatencyFacts>,
     /// The bandwidth test; null when skipped.
     pub bandwidth: Option<BandwidthFacts>,
+    /// What ran beside the test; null when nothing was asked to.
+    pub load: Option<LoadFacts>,
     /// What disturbed it.
     pub interference: Interference,
+    /// What the guest did against the protocol, in sentences.
+    pub peer_violations: Vec<String>,
 }
 
 /// The value of [`RunJson::schema`].
@@ -89,6 +103,14 @@ pub struct RegionFacts {
     pub slot_bytes: u64,
     /// Whether every page was touched before the first message.
     pub prefaulted: bool,
+    /// Size of the pages that really back it; null where the kernel does not say.
+    pub page_bytes: Option<u64>,
+    /// Whether those are huge pages.
+    pub huge: Option<bool>,
+    /// The NUMA node that most of it lies on.
+    pub numa_node: Option<u32>,
+    /// Which file system holds it.
+    pub filesystem: Option<String>,
 }
 
 /// The guest by its own word.
@@ -101,11 +123,13 @@ pub struct GuestFacts {
     map_kind: &'static str,
     memory_type: &'static str,
     device: String,
-    spin: &'static str,
+    spin: String,
     cpu_pinned: Option<u32>,
     clock: ClockFacts,
-    copy_kernel: &'static str,
+    copy_kernel: Option<&'static str>,
     copy_candidates: Vec<GuestCandidate>,
+    /// What the mapping's type costs, when it costs anything.
+    memory_note: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +137,7 @@ struct GuestCandidate {
     kernel: &'static str,
     region_gb_per_s: f64,
     anon_gb_per_s: f64,
+    write_gb_per_s: f64,
 }
 
 /// Bytes per second as GB/s (1e9), to three decimals.
@@ -124,14 +149,27 @@ impl From<&CopyRate> for GuestCandidate {
     fn from(rate: &CopyRate) -> Self {
         Self {
             kernel: rate.kernel.name(),
-            region_gb_per_s: gb_per_s(rate.region_bytes_per_s),
-            anon_gb_per_s: gb_per_s(rate.anon_bytes_per_s),
+            region_gb_per_s: gb_per_s(rate.region.typical),
+            anon_gb_per_s: gb_per_s(rate.anon.typical),
+            write_gb_per_s: gb_per_s(rate.write.typical),
         }
     }
 }
 
-impl From<GuestReport> for GuestFacts {
-    fn from(report: GuestReport) -> Self {
+impl GuestFacts {
+    /// By the guest's report; `rates` are those of the largest payload, if any were measured.
+    #[must_use]
+    pub fn new(report: GuestReport, rates: Option<&RateReport>) -> Self {
+        let rates = rates.unwrap_or(&report.rates);
+        let (region, anon) =
+            rates.candidates.first().map_or((0, 0), |row| (row.region.typical, row.anon.typical));
+        let memory_note = memory_note(report.map_kind, report.memory_type, &report.cpu_model, region, anon);
+        let spin = match report.spin {
+            Spin::Sleep => {
+                format!("sleep={}", humantime::format_duration(Duration::from_nanos(report.spin_sleep_ns)))
+            }
+            spin => spin.name().to_owned(),
+        };
         let device = match report.map_kind {
             MapKind::File => "none (file mapped on the host)".to_owned(),
             MapKind::Resource2 | MapKind::Resource2Wc => format!("{} 1af4:1110 BAR2", report.device),
@@ -144,11 +182,12 @@ impl From<GuestReport> for GuestFacts {
             map_kind: report.map_kind.name(),
             memory_type: report.memory_type.name(),
             device,
-            spin: report.spin.name(),
+            spin,
             cpu_pinned: report.cpu_pinned,
             clock: report.clock.into(),
-            copy_kernel: report.copy_kernel.name(),
-            copy_candidates: report.candidates.iter().map(GuestCandidate::from).collect(),
+            copy_kernel: rates.chosen.map(Kernel::name),
+            copy_candidates: rates.candidates.iter().map(GuestCandidate::from).collect(),
+            memory_note,
         }
     }
 }
@@ -166,36 +205,203 @@ impl From<&(Kernel, u64)> for HostCandidate {
     }
 }
 
+/// The kernels of one size on one side.
+#[derive(Debug, Serialize)]
+pub struct SizeKernels {
+    bytes: u64,
+    side: &'static str,
+    chosen: Option<&'static str>,
+    forced: bool,
+    candidates: Vec<SizeCandidate>,
+}
+
+#[derive(Debug, Serialize)]
+struct SizeCandidate {
+    kernel: &'static str,
+    region_gb_per_s: f64,
+    anon_gb_per_s: Option<f64>,
+}
+
+impl SizeKernels {
+    /// Of the host: what was measured through the whole protocol.
+    #[must_use]
+    pub fn host(bytes: u64, chosen: Kernel, forced: bool, rates: &[(Kernel, u64)]) -> Self {
+        let row = |&(kernel, rate): &(Kernel, u64)| SizeCandidate {
+            kernel: kernel.name(),
+            region_gb_per_s: gb_per_s(rate),
+            anon_gb_per_s: None,
+        };
+        let candidates = rates.iter().map(row).collect();
+        Self { bytes, side: "host", chosen: Some(chosen.name()), forced, candidates }
+    }
+
+    /// Of the guest: what its kernels made of payloads just written, where that was tried; the others by its own word.
+    #[must_use]
+    pub fn guest(bytes: u64, forced: Option<Kernel>, rates: &RateReport, tried: &[(Kernel, u64)]) -> Self {
+        let trial = |kernel| tried.iter().find(|(tried, _)| *tried == kernel).map(|&(_, rate)| rate);
+        let row = |rate: &CopyRate| SizeCandidate {
+            kernel: rate.kernel.name(),
+            region_gb_per_s: gb_per_s(trial(rate.kernel).unwrap_or(rate.region.typical)),
+            anon_gb_per_s: Some(gb_per_s(rate.anon.typical)),
+        };
+        let chosen = forced.or(tried.first().map(|&(kernel, _)| kernel)).or(rates.chosen).map(Kernel::name);
+        let candidates = rates.candidates.iter().map(row).collect();
+        Self { bytes, side: "guest", chosen, forced: forced.is_some(), candidates }
+    }
+}
+
 /// The latency test.
 #[derive(Debug, Serialize)]
 pub struct LatencyFacts {
-    /// Messages planned.
-    pub messages: u64,
+    /// Messages planned; null when the test went by time.
+    pub messages: Option<u64>,
+    /// How long it was to last; null when it went by number.
+    pub duration_s: Option<f64>,
     /// Messages before them that are in no file.
     pub warmup: u64,
-    /// Pause between messages.
+    /// Pause between messages of a closed loop.
     pub interval_ns: u64,
+    /// `closed` or `open`: in an open loop latency counts from the due time.
+    #[serde(rename = "loop")]
+    pub loop_kind: &'static str,
+    /// Messages a second asked for.
+    pub rate_per_s: Option<f64>,
+    /// How they were spread.
+    pub arrivals: Option<&'static str>,
+    /// Messages a second sent.
+    pub achieved_per_s: Option<f64>,
+    /// Whether the rate was too high for this link: latencies then say how long the test was.
+    pub missed_rate: bool,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+    /// `samples` or `histogram`.
+    pub record: &'static str,
+    /// Messages published, warm-up included.
+    pub sent: u64,
+    /// Of these without PROCESSED.
+    pub lost: u64,
+    /// Answers beyond one a message.
+    pub duplicated: u64,
+    /// Answers that belong to another message.
+    pub reordered: u64,
+    /// Round trips to PROCESSED by the histogram, from the due time in an open loop.
+    pub rtt_ns: Percentiles,
+    /// The same to RECEIVED.
+    pub received_ns: Percentiles,
+    /// One-way latencies; null when not asked for.
+    pub one_way: Option<OneWay>,
     /// Messages that ended well.
     pub ok: u64,
     /// How the others ended.
     pub status_counts: BTreeMap<&'static str, u64>,
 }
 
+/// A histogram's figures in nanoseconds, of three significant digits; null where fewer than ten samples lie beyond.
+#[derive(Debug, Serialize)]
+pub struct Percentiles {
+    min: Option<u64>,
+    p50: Option<u64>,
+    p90: Option<u64>,
+    p99: Option<u64>,
+    #[serde(rename = "p99.9")]
+    p99_9: Option<u64>,
+    #[serde(rename = "p99.99")]
+    p99_99: Option<u64>,
+    max: Option<u64>,
+    mean: Option<f64>,
+    count: u64,
+}
+
+/// Samples beyond a percentile without which it says nothing.
+const SAMPLES_BEYOND_MIN: u64 = 10;
+
+impl From<&Histogram<u64>> for Percentiles {
+    fn from(histogram: &Histogram<u64>) -> Self {
+        let count = histogram.len();
+        let any = count > 0;
+        let at = |hundredths: u64| {
+            let rank = (hundredths * count).div_ceil(10_000);
+            (count - rank >= SAMPLES_BEYOND_MIN)
+                .then(|| histogram.value_at_quantile(hundredths as f64 / 10_000.0))
+        };
+        Self {
+            min: any.then(|| histogram.min()),
+            p50: at(5000),
+            p90: at(9000),
+            p99: at(9900),
+            p99_9: at(9990),
+            p99_99: at(9999),
+            max: any.then(|| histogram.max()),
+            mean: any.then(|| (histogram.mean() * 10.0).round() / 10.0),
+            count,
+        }
+    }
+}
+
 /// The bandwidth test.
 #[derive(Debug, Serialize)]
 pub struct BandwidthFacts {
-    /// Frame sizes.
-    pub frames: Vec<&'static str>,
-    /// Frames of each.
-    pub iterations: u64,
+    /// Payload sizes by name.
+    pub frames: Vec<String>,
+    /// Payloads of each; null when the test went by time.
+    pub iterations: Option<u64>,
+    /// How long each size was to last; null when it went by number.
+    pub duration_s: Option<f64>,
+    /// `whole`, `chunked` or `stream`.
+    pub mode: &'static str,
+    /// `host-to-guest`, `guest-to-host` or `both`.
+    pub direction: &'static str,
+    /// How often the watermark advanced.
+    pub chunk_bytes: Option<u64>,
+    /// Slots of the session.
+    pub slots: u64,
+    /// Frames a second asked for.
+    pub fps: Option<f64>,
+    /// `warm` or `cold`.
+    pub cache: &'static str,
+    /// Size of the working set that cold payloads come from; of the largest size.
+    pub working_set_bytes: Option<u64>,
+    /// Size of the last-level cache.
+    pub llc_bytes: Option<u64>,
+    /// `copy`, `scan` or `none`.
+    pub consume: &'static str,
     /// How they were checked.
     pub verify: &'static str,
+    /// Every how many.
+    pub verify_every: u64,
+    /// Payloads found intact.
+    pub verified: u64,
+    /// Payloads that arrived.
+    pub verifiable: u64,
+    /// Frames a second from the first to the last, by size name; a stream's only.
+    pub sustained_fps: BTreeMap<String, f64>,
+    /// The median time from one frame's end to the next, by size name; a stream's only.
+    pub period_ns_p50: BTreeMap<String, u64>,
+    /// Frames that ended after the next was due; null in a closed loop.
+    pub late: Option<u64>,
+    /// Frames that found no slot in time.
+    pub dropped: u64,
     /// Seed of their content.
     pub seed: u64,
-    /// Frames that ended well.
+    /// Payloads that ended well.
     pub ok: u64,
     /// How the others ended.
     pub status_counts: BTreeMap<&'static str, u64>,
+}
+
+/// What ran beside the test.
+#[derive(Debug, Serialize)]
+pub struct LoadFacts {
+    /// What was asked for on this host.
+    pub host: Option<LoadSpec>,
+    /// What that was.
+    pub host_command: Option<String>,
+    /// How long it ran.
+    pub host_seconds: Option<f64>,
+    /// What ran in the guest.
+    pub guest_command: Option<String>,
+    /// In a few words.
+    pub label: String,
 }
 
 impl GuestFacts {
@@ -210,6 +416,12 @@ impl GuestFacts {
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.map_kind == MapKind::File.name()
+    }
+
+    /// What the mapping's type costs, when it costs anything.
+    #[must_use]
+    pub fn memory_note(&self) -> Option<&str> {
+        self.memory_note.as_deref()
     }
 
     /// How the guest maps the region.

@@ -19,11 +19,25 @@ pub enum RowStatus {
     Mismatch,
     /// The guest says it could not read the message.
     GuestError,
-    /// The guest wrote a number that means nothing.
+    /// The guest broke the protocol.
     ProtocolError,
+    /// No slot was free when it was due.
+    Dropped,
 }
 
 impl RowStatus {
+    /// Every status.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::TimeoutReceived,
+        Self::TimeoutProcessed,
+        Self::TimeoutVerdict,
+        Self::Mismatch,
+        Self::GuestError,
+        Self::ProtocolError,
+        Self::Dropped,
+    ];
+
     /// The word in the CSV.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -35,6 +49,7 @@ impl RowStatus {
             Self::Mismatch => "mismatch",
             Self::GuestError => "guest_error",
             Self::ProtocolError => "protocol_error",
+            Self::Dropped => "dropped",
         }
     }
 
@@ -49,18 +64,55 @@ impl RowStatus {
     pub const fn of_guest(status: Option<wire::Status>) -> Self {
         match status {
             Some(wire::Status::Ok) => Self::Ok,
-            Some(wire::Status::BadDescriptor | wire::Status::Superseded) => Self::GuestError,
+            Some(_) => Self::GuestError,
             None => Self::ProtocolError,
         }
     }
 }
 
-/// How often each status occurred, by name.
-#[must_use]
-pub fn count(statuses: impl IntoIterator<Item = RowStatus>) -> BTreeMap<&'static str, u64> {
-    let mut counts = BTreeMap::from([(RowStatus::Ok.name(), 0)]);
-    for status in statuses {
-        *counts.entry(status.name()).or_default() += 1;
+/// How often each status occurred: counted in a loop that does not allocate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts([u64; RowStatus::ALL.len()]);
+
+impl Counts {
+    /// One more.
+    #[inline(always)]
+    pub fn add(&mut self, status: RowStatus) {
+        self.0[status as usize] += 1;
     }
-    counts
+
+    /// How many of one.
+    #[must_use]
+    pub fn of(&self, status: RowStatus) -> u64 {
+        self.0[status as usize]
+    }
+
+    /// How many at all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// By name; those that did not occur are left out, except `ok`.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<&'static str, u64> {
+        let named = RowStatus::ALL.iter().map(|&status| (status.name(), self.of(status)));
+        named.filter(|&(name, count)| count > 0 || name == RowStatus::Ok.name()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_is_counted_under_its_own_name() {
+        let mut counts = Counts::default();
+        assert_eq!(counts.by_name(), BTreeMap::from([("ok", 0)]));
+        for (times, &status) in RowStatus::ALL.iter().enumerate() {
+            (0..times).for_each(|_| counts.add(status));
+        }
+        assert_eq!((counts.of(RowStatus::Dropped), counts.total()), (7, 28));
+        assert_eq!(counts.by_name().len(), 8);
+    }
 }

@@ -4,11 +4,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use ivshmem_proto::frame::FrameFormat;
+use hdrhistogram::Histogram;
+use ivshmem_proto::clock::{Clock, Ticks};
 use serde::Serialize;
 
-use crate::bandwidth::Row;
-use crate::run_json::RunJson;
+use crate::cli::Direction;
+use crate::config::PayloadSize;
+use crate::facts::Results;
+use crate::latency::Sample;
+use crate::run_json::{BandwidthFacts, LatencyFacts, RunJson};
+use crate::sizes::format_size;
 use crate::status::RowStatus;
 use crate::transfer::Transfer;
 
@@ -24,8 +29,38 @@ pub struct Figures {
     pub rtt: Option<Distribution>,
     /// Round trips to RECEIVED.
     pub received: Option<Distribution>,
-    /// Frames by size.
-    pub frames: Vec<FrameFigures>,
+    /// Payloads by size and direction.
+    pub frames: Vec<PayloadFigures>,
+}
+
+impl Figures {
+    /// The figures of `results`. From the samples where they were kept, else from the histograms.
+    #[must_use]
+    pub fn of(
+        sizes: &[PayloadSize],
+        results: &Results,
+        bandwidth: Option<&BandwidthFacts>,
+        clock: &Clock,
+    ) -> Self {
+        let ok = || results.latency.samples.iter().filter(|s| s.status == RowStatus::Ok);
+        let of = |pick: fn(&Sample) -> Option<u64>, histogram: &Histogram<u64>| {
+            let ns: Vec<u64> = ok().filter_map(pick).map(|ticks| clock.ns(Ticks(0), Ticks(ticks))).collect();
+            Distribution::of(ns).or_else(|| Distribution::of_histogram(histogram))
+        };
+        let directions = [Direction::HostToGuest, Direction::GuestToHost];
+        let groups = sizes.iter().flat_map(|&size| directions.map(|direction| (size, direction)));
+        Self {
+            rtt: of(Sample::processed_from_due, &results.latency.rtt),
+            received: of(Sample::received_from_due, &results.latency.received),
+            frames: groups
+                .filter_map(|(size, direction)| {
+                    // Several are in flight at a time: what counts is from the end of one to the end of the next.
+                    let period_ns = bandwidth.and_then(|b| b.period_ns_p50.get(&size.name()).copied());
+                    PayloadFigures::of(size, direction, results, period_ns)
+                })
+                .collect(),
+        }
+    }
 }
 
 /// A distribution of nanoseconds.
@@ -60,44 +95,88 @@ impl Distribution {
             percentiles_ns: PERCENTILES.iter().map(value).collect(),
         })
     }
+
+    /// The same of a histogram, whose values have three significant digits.
+    fn of_histogram(histogram: &Histogram<u64>) -> Option<Self> {
+        let count = histogram.len();
+        let value = |&percentile: &f64| {
+            let rank = ((percentile * 100.0).round() as u64 * count).div_ceil(10_000);
+            let beyond = (count - rank) as usize;
+            (percentile, (beyond >= SAMPLES_BEYOND_MIN).then(|| histogram.value_at_percentile(percentile)))
+        };
+        (count > 0).then(|| Self {
+            count: count as usize,
+            min_ns: histogram.min(),
+            mean_ns: (histogram.mean() * 10.0).round() / 10.0,
+            max_ns: histogram.max(),
+            percentiles_ns: PERCENTILES.iter().map(value).collect(),
+        })
+    }
 }
 
-/// The frames of one size: medians of those that ended well. The read rate is from the guest's own duration: seen from
-/// the host it would grow without bound whenever this thread noticed RECEIVED late.
+/// The payloads of one size and direction: medians of those that ended well. The guest's rate is from its own duration,
+/// without what it waited: seen from the host it would grow without bound whenever this thread noticed RECEIVED late.
 #[derive(Debug, Serialize)]
-pub struct FrameFigures {
-    frame_type: &'static str,
+pub struct PayloadFigures {
+    frame_type: String,
+    direction: &'static str,
     frames: usize,
     ok: usize,
     verified: usize,
     write_gb_per_s: Option<f64>,
+    /// Share of the writer's roof.
+    write_of_roof: Option<f64>,
     read_gb_per_s: Option<f64>,
+    /// Share of the reader's roof.
+    read_of_roof: Option<f64>,
     total_gb_per_s: Option<f64>,
     verify_ms: Option<f64>,
 }
 
-impl FrameFigures {
-    /// The figures of the rows of one format.
-    #[must_use]
-    pub fn of(format: FrameFormat, rows: &[Row]) -> Self {
-        let ok: Vec<&Transfer> =
-            rows.iter().map(|row| &row.transfer).filter(|t| t.status == RowStatus::Ok).collect();
+impl PayloadFigures {
+    /// The figures of one group; `None` when it has no rows.
+    fn of(
+        size: PayloadSize,
+        direction: Direction,
+        results: &Results,
+        stream_period_ns: Option<u64>,
+    ) -> Option<Self> {
+        let rows: Vec<&Transfer> = results
+            .rows
+            .iter()
+            .filter(|row| row.size == size && row.transfer.direction == direction)
+            .map(|row| &row.transfer)
+            .collect();
+        let ok: Vec<&Transfer> = rows.iter().copied().filter(|t| t.status == RowStatus::Ok).collect();
         let median = |pick: fn(&Transfer) -> Option<u64>| {
             let mut values: Vec<u64> = ok.iter().filter_map(|transfer| pick(transfer)).collect();
             values.sort_unstable();
             values.get(values.len().saturating_sub(1) / 2).copied()
         };
-        let rate = |ns: Option<u64>| ns.map(|ns| round_3(format.bytes() as f64 / ns.max(1) as f64));
-        Self {
-            frame_type: format.name(),
+        let rate = |ns: Option<u64>| ns.map(|ns| size.bytes() as f64 / ns.max(1) as f64);
+        let to_guest = direction == Direction::HostToGuest;
+        let guest: fn(&Transfer) -> Option<u64> =
+            |t| Some(t.guest_copy_ns?.saturating_sub(t.guest_stall_ns.unwrap_or(0)));
+        let (write, read) = if to_guest {
+            (rate(median(|t| t.write_ns)), rate(median(guest)))
+        } else {
+            (rate(median(guest)), rate(median(|t| t.read_ns)))
+        };
+        let (writing, reading) = results.calibration.roofs_of(size, direction);
+        let share = |figure: Option<f64>, roof: Option<f64>| figure.zip(roof).map(|(f, r)| round_3(f / r));
+        (!rows.is_empty()).then(|| Self {
+            frame_type: size.name(),
+            direction: direction.name(),
             frames: rows.len(),
             ok: ok.len(),
-            verified: rows.iter().filter(|r| r.transfer.verified).count(),
-            write_gb_per_s: rate(median(|t| Some(t.write_ns))),
-            read_gb_per_s: rate(median(|t| t.guest_read_ns)),
-            total_gb_per_s: rate(median(|t| t.duration_ns)),
+            verified: rows.iter().filter(|t| t.verified).count(),
+            write_gb_per_s: write.map(round_3),
+            write_of_roof: share(write, writing),
+            read_gb_per_s: read.map(round_3),
+            read_of_roof: share(read, reading),
+            total_gb_per_s: rate(stream_period_ns.or_else(|| median(|t| t.duration_ns))).map(round_3),
             verify_ms: median(|t| t.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
-        }
+        })
     }
 }
 
@@ -111,26 +190,99 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     let mut text = String::new();
     let accelerator = if run.guest.is_native() { String::new() } else { format!(", {}", accelerator(run)) };
     let _ = writeln!(text, "guest    {} {}{accelerator}", run.guest.place(), run.guest.mapping());
+    if let Some(load) = &run.load {
+        let _ = writeln!(text, "load     {}", load.label);
+    }
     if let Some(latency) = &run.latency {
-        let _ = writeln!(
-            text,
-            "latency  {} of {} messages ok, {} warm-up",
-            latency.ok,
-            latency.status_counts.values().sum::<u64>(),
-            latency.warmup
-        );
-        text += &latency_table(figures);
+        latency_text(&mut text, latency, figures);
     }
     if let Some(bandwidth) = &run.bandwidth {
-        let total: u64 = bandwidth.status_counts.values().sum();
-        let _ = writeln!(text, "frames   {} of {total} ok, verified by {}", bandwidth.ok, bandwidth.verify);
-        text += &frame_table(figures);
+        bandwidth_text(&mut text, bandwidth, figures);
+    }
+    if let Some(note) = run.guest.memory_note() {
+        let _ = writeln!(text, "memory   {note}");
+    }
+    for sentence in run.roof.iter().flat_map(|roof| &roof.exceeded) {
+        let _ = writeln!(text, "WRONG    {sentence}");
+    }
+    for sentence in &run.peer_violations {
+        let _ = writeln!(text, "PROTOCOL {sentence}");
     }
     if run.interference.dirty {
         let _ = writeln!(text, "DIRTY    {}", run.interference.reasons.join("; "));
     }
     let _ = writeln!(text, "files    {}", out.display());
     text
+}
+
+fn latency_text(text: &mut String, latency: &LatencyFacts, figures: &Figures) {
+    let total = latency.status_counts.values().sum::<u64>();
+    let _ = write!(text, "latency  {} of {total} messages ok, {} warm-up", latency.ok, latency.warmup);
+    if latency.payload_bytes > 0 {
+        let _ = write!(text, ", {} bytes of payload", latency.payload_bytes);
+    }
+    if let (Some(rate), Some(arrivals)) = (latency.rate_per_s, latency.arrivals) {
+        let _ = write!(text, ", {rate} a second, {arrivals}");
+    }
+    let _ = writeln!(text);
+    if latency.missed_rate {
+        let _ = writeln!(
+            text,
+            "         RATE MISSED: {} a second were sent; latencies from the due time say how long\n         the test was",
+            latency.achieved_per_s.map_or_else(|| "fewer".to_owned(), |rate| rate.to_string())
+        );
+    }
+    *text += &latency_table(figures, latency.rate_per_s.is_some());
+    if let Some(one_way) = &latency.one_way {
+        let _ = match (&one_way.to_guest_ns, &one_way.to_host_ns, one_way.bound_ns) {
+            (Some(to_guest), Some(to_host), Some(bound)) => writeln!(
+                text,
+                "one way  p50 {:.0} ns to the guest, {:.0} ns to the host, each within {bound:.0} ns; drift {} ppm",
+                to_guest.p50,
+                to_host.p50,
+                or_na(one_way.drift_ppm)
+            ),
+            _ => writeln!(text, "one way  refused: {}", one_way.why.as_deref().unwrap_or("no reason given")),
+        };
+    }
+    if latency.duplicated + latency.reordered > 0 {
+        let _ = writeln!(text, "         {} duplicated, {} reordered", latency.duplicated, latency.reordered);
+    }
+}
+
+fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figures) {
+    let total: u64 = bandwidth.status_counts.values().sum();
+    let _ = write!(text, "frames   {} of {total} ok, {}", bandwidth.ok, bandwidth.mode);
+    if let Some(chunk) = bandwidth.chunk_bytes {
+        let _ = write!(text, " by {}", format_size(chunk));
+    }
+    if bandwidth.mode == "stream" {
+        let _ = write!(text, " of {} slots", bandwidth.slots);
+    }
+    let _ = write!(text, ", {} cache, ", bandwidth.cache);
+    if bandwidth.verify == "none" {
+        let _ = writeln!(text, "not verified");
+    } else {
+        let (seen, of) = (bandwidth.verified, bandwidth.verifiable);
+        let _ = writeln!(text, "{} verified {seen} of {of}", bandwidth.verify);
+    }
+    if let (Some(working_set), Some(llc)) = (bandwidth.working_set_bytes, bandwidth.llc_bytes) {
+        let (set, llc) = (working_set >> 20, llc >> 20);
+        let _ = writeln!(text, "         working set {set} MiB, last-level cache {llc} MiB");
+    }
+    for (name, fps) in &bandwidth.sustained_fps {
+        let _ = write!(text, "         {name}: {fps} frames/s sustained");
+        let _ = match bandwidth.late {
+            Some(late) => writeln!(
+                text,
+                " of {} asked, {late} late, {} dropped",
+                or_na(bandwidth.fps),
+                bandwidth.dropped
+            ),
+            None => writeln!(text),
+        };
+    }
+    *text += &frame_table(figures);
 }
 
 fn accelerator(run: &RunJson) -> String {
@@ -155,8 +307,18 @@ fn or_na<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "n/a".to_owned(), |v| v.to_string())
 }
 
-fn latency_table(figures: &Figures) -> String {
-    let header = ["  RTT in ns", "min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+fn latency_table(figures: &Figures, from_due: bool) -> String {
+    let header = [
+        if from_due { "  ns from due" } else { "  RTT in ns" },
+        "min",
+        "mean",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "p99.99",
+        "max",
+    ];
     let rows = [("to RECEIVED", &figures.received), ("to PROCESSED", &figures.rtt)];
     let row = |(name, distribution): (&str, &Option<Distribution>)| {
         let mut cells = vec![format!("  {name}")];
@@ -171,13 +333,17 @@ fn latency_table(figures: &Figures) -> String {
 }
 
 fn frame_table(figures: &Figures) -> String {
-    let header = ["  median GB/s", "ok", "write", "read", "total", "verify ms"];
-    let row = |f: &FrameFigures| {
+    let header = ["  median GB/s", "ok", "write", "of roof", "read", "of roof", "total", "verify ms"];
+    let percent = |share: Option<f64>| share.map_or_else(|| "n/a".into(), |s| format!("{:.0} %", s * 100.0));
+    let row = |f: &PayloadFigures| {
+        let back = if f.direction == Direction::GuestToHost.name() { " back" } else { "" };
         vec![
-            format!("  {}", f.frame_type),
+            format!("  {}{back}", f.frame_type),
             format!("{}/{}", f.ok, f.frames),
             or_na(f.write_gb_per_s),
+            percent(f.write_of_roof),
             or_na(f.read_gb_per_s),
+            percent(f.read_of_roof),
             or_na(f.total_gb_per_s),
             or_na(f.verify_ms),
         ]
@@ -188,6 +354,10 @@ fn frame_table(figures: &Figures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bandwidth::Row;
+    use ivshmem_proto::copy::Kernel;
+    use ivshmem_proto::frame::FrameFormat;
+    use ivshmem_proto::wire::Digest;
 
     #[test]
     fn a_percentile_with_fewer_than_ten_samples_beyond_is_not_shown() {
@@ -201,31 +371,53 @@ mod tests {
     }
 
     #[test]
-    fn frame_rates_are_medians_of_the_rows_that_ended_well() {
+    fn rates_are_medians_of_the_rows_that_ended_well() {
         let row = |ns: u64, status| Row {
             iteration: 1,
-            format: FrameFormat::Uhd4k,
+            size: PayloadSize::Frame(FrameFormat::Uhd4k),
             transfer: Transfer {
-                sequence: 1,
                 duration_ns: Some(ns),
-                write_ns: ns / 2,
-                notify_ns: Some(0),
-                read_ns: Some(ns / 2),
-                verify_ns: None,
-                guest_read_ns: None,
-                guest_verify_ns: None,
+                write_ns: Some(ns / 2),
+                guest_copy_ns: Some(ns),
+                guest_stall_ns: Some(ns / 2),
                 verified: status == RowStatus::Ok,
                 status,
+                ..Transfer::published(1, Direction::HostToGuest, Digest::Sha256, Ticks(0))
             },
+            kernel: Kernel::Memcpy,
+            guest_kernel: None,
+            slots: 2,
+            start_ns: 0,
+            from_due_ns: None,
+            late: None,
+            gap_ns: 0,
+            switches: 0,
         };
-        let rows = [
+        let mut results = Results::new().unwrap();
+        results.rows = vec![
             row(24_883_200, RowStatus::Ok),
             row(12_441_600, RowStatus::Ok),
             row(99_999_999, RowStatus::Ok),
             row(1, RowStatus::Mismatch),
         ];
-        let f = FrameFigures::of(FrameFormat::Uhd4k, &rows);
+        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
+        let f = PayloadFigures::of(size, Direction::HostToGuest, &results, None).unwrap();
         assert_eq!((f.frames, f.ok, f.verified), (4, 3, 3));
         assert_eq!((f.total_gb_per_s, f.write_gb_per_s, f.verify_ms), (Some(1.0), Some(2.0), None));
+        assert_eq!((f.read_gb_per_s, f.read_of_roof), (Some(2.0), None), "without what it waited");
+        assert!(PayloadFigures::of(size, Direction::GuestToHost, &results, None).is_none());
+    }
+
+    #[test]
+    fn a_histogram_says_the_same_as_its_samples() {
+        let mut histogram = crate::hgrm::empty().unwrap();
+        (1..=10_000).for_each(|ns| histogram.saturating_record(ns));
+        let (a, b) = (
+            Distribution::of_histogram(&histogram).unwrap(),
+            Distribution::of((1..=10_000).collect()).unwrap(),
+        );
+        assert_eq!((a.count, a.min_ns, a.percentiles_ns[4].1), (b.count, b.min_ns, b.percentiles_ns[4].1));
+        let near = |x: Option<u64>, y: Option<u64>| x.unwrap().abs_diff(y.unwrap()) * 1000 <= y.unwrap();
+        assert!((0..4).all(|i| near(a.percentiles_ns[i].1, b.percentiles_ns[i].1)), "{a:?}");
     }
 }

@@ -48,6 +48,12 @@ pub fn vcpu_cpus(vm: &Value) -> Vec<u32> {
     threads.filter_map(|thread| thread["cpu"].as_u64()?.try_into().ok()).collect()
 }
 
+/// What `provision run --guest-load` runs in the guest while we measure.
+#[must_use]
+pub fn guest_load() -> Option<String> {
+    env::var("IVSHMEM_GUEST_LOAD").ok().filter(|command| !command.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,17 +4,15 @@ mod common;
 
 use std::fs;
 use std::process::Command;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use common::{Place, assert_no_leftovers, complaint, stderr};
+use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::guest::{Event, Guest};
-use ivshmem_proto::layout::{GUEST_MAGIC, guest_words as g};
+use ivshmem_proto::layout::{GUEST_MAGIC, LAYOUT_VERSION, guest_words as g};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::ControlWords as _;
-use ivshmem_proto::report::{ClockReport, GuestReport};
-use ivshmem_proto::wire::{ClockSource, MapKind, MemoryType, Spin, State};
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng as _, SeedableRng as _};
+use ivshmem_proto::wire::State;
 
 #[test]
 fn help_is_stable() {
@@ -94,8 +92,8 @@ fn guest_pages_that_promise_nothing_good_are_explained() {
         complaint(&place, &place.run_host(&["--frames", "none", "--guest-timeout", "100ms"]))
     };
     let foreign = complaint_with(&[(g::magic, 0x1234)]);
-    let version = complaint_with(&[(g::magic, GUEST_MAGIC), (g::layout_version, 2)]);
-    let size = complaint_with(&[(g::layout_version, 1), (g::region_bytes, 4096)]);
+    let version = complaint_with(&[(g::magic, GUEST_MAGIC), (g::layout_version, 1)]);
+    let size = complaint_with(&[(g::layout_version, LAYOUT_VERSION), (g::region_bytes, 4096)]);
     let stale = complaint_with(&[(g::region_bytes, 1 << 20), (g::state, State::Attached.to_wire())]);
     insta::assert_debug_snapshot!([foreign, version, size, stale]);
 }
@@ -128,103 +126,113 @@ fn a_full_disk_is_noticed_before_the_first_message() {
     insta::assert_debug_snapshot!(complaint(&place, &output));
 }
 
-/// A guest double that joins properly and then answers every message with `answer`.
-fn lying_guest(
-    place: &Place,
-    mut answer: impl FnMut(&Mapping, u64, u64) + Send + 'static,
-) -> std::thread::JoinHandle<()> {
-    let map = Mapping::open(&place.region).unwrap();
-    std::thread::spawn(move || {
-        GuestReport {
-            map_kind: MapKind::File,
-            memory_type: MemoryType::Unknown,
-            clock: ClockReport {
-                source: ClockSource::ClockMonotonic,
-                frequency_hz: 1e9,
-                resolution_ns: 1.0,
-                overhead_ns: 1.0,
-            },
-            cpu_features: u64::MAX,
-            spin: Spin::None,
-            cpu_pinned: None,
-            copy_kernel: ivshmem_proto::copy::Kernel::Memcpy,
-            candidates: vec![],
-            kernel_release: "\x1b[31mred".into(),
-            cpu_model: "liar".into(),
-            device: "none".into(),
-            tool_version: "0".into(),
-        }
-        .write(&map);
-        let mut guest = Guest::announce(&map, map.bytes(), 1);
-        let mut joined = false;
-        while !(joined && guest.host_closed()) {
-            match guest.poll() {
-                Event::Invited { session, geometry } => {
-                    guest.join(session, geometry);
-                    joined = true;
-                }
-                Event::Ping { word, token } => answer(&map, word, token),
-                Event::Frame { word, .. } => answer(&map, word, 0),
-                Event::Idle => std::thread::yield_now(),
-                other => panic!("{other:?}"),
-            }
-            guest.beat();
-        }
-    })
-}
-
 #[test]
-fn a_guest_that_answers_with_garbage_yields_rows_that_say_so() {
+fn what_no_slot_can_hold_is_refused_with_what_would_fit() {
     let place = Place::with_region(1 << 20);
-    let mut message = 0;
-    let liar = lying_guest(&place, move |map, word, token| {
-        message += 1;
-        let (status, echo, ack) = match message % 4 {
-            // A status of no meaning, a token it cannot have read, an acknowledgement of the future, the truth.
-            1 => (u64::MAX, token, word),
-            2 => (1, token ^ 1, word),
-            3 => (1, token, word + 2),
-            _ => (1, token, word),
-        };
-        map.store(g::status, status, Relaxed);
-        map.store(g::token_echo, echo, Relaxed);
-        map.store(g::read_ns, u64::MAX, Relaxed);
-        map.store(g::processed, ack, Release);
-    });
-    let args = ["--messages", "8", "--warmup", "0", "--frames", "none", "--timeout", "50ms"];
-    let output = place.run_host(&args);
-    liar.join().unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    let cycle = ["protocol_error", "mismatch", "timeout_processed", "ok"];
-    assert_eq!(place.statuses("latency_results.csv"), [cycle, cycle].concat());
-    assert_eq!(place.run_json()["guest"]["kernel"], "?[31mred");
+    let complaints = [
+        &["--mode", "chunked", "--sizes", "4KiB", "--chunk", "1MiB"][..],
+        &["--mode", "stream", "--sizes", "256KiB", "--slots", "8"],
+        &["--sizes", "2MiB"],
+        &["--sizes", "600000", "--direction", "both"],
+    ]
+    .map(|args| complaint(&place, &place.run_host(args)));
+    insta::assert_debug_snapshot!(complaints);
+    assert!(!place.out().exists());
 }
 
 #[test]
-fn a_guest_that_scribbles_over_its_whole_page_never_crashes_or_hangs_the_host() {
-    let place = Place::with_region(64 << 20);
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
-    let liar = lying_guest(&place, move |map, word, token| {
-        for i in 0..512 {
-            let at = g::magic.plus(i);
-            // The words that keep the run alive are left alone: identity, echo and heartbeat.
-            if ![g::magic, g::layout_version, g::region_bytes, g::session_echo, g::heartbeat].contains(&at) {
-                map.store(at, random.next_u64(), Relaxed);
-            }
-        }
-        map.store(g::token_echo, token, Relaxed);
-        map.store(g::processed, if random.next_u64() % 2 == 0 { word } else { random.next_u64() }, Release);
-        let _ = map.load(g::processed, Acquire);
-    });
+fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
+    let place = Place::new();
+    let complaints = [
+        &["--mode", "chunked", "--chunk", "100"][..],
+        &["--mode", "stream", "--slots", "16"],
+        &["--mode", "stream", "--slots", "0"],
+        &["--payload", "5KiB"],
+        &["--one-way", "--record", "histogram"],
+        &["--one-way", "--duration", "1s"],
+        &["--direction", "both", "--mode", "stream"],
+        &["--consume", "scan", "--verify", "xxh3"],
+        &["--iterations", "18446744073709551615"],
+    ]
+    .map(|args| complaint(&place, &place.run_host(args)));
+    insta::assert_debug_snapshot!(complaints);
+    for args in [
+        &["--chunk", "0"][..],
+        &["--fps", "0.00000000000000000000001"],
+        &["--fifo", "100"],
+        &["--load", "gpu=1"],
+    ] {
+        let output = place.run_host(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    }
+    assert!(!place.region.exists() && !place.out().exists());
+}
+
+#[test]
+fn a_copy_kernel_that_this_cpu_lacks_is_refused() {
+    let place = Place::new();
+    for kernel in Kernel::ALL.iter().filter(|kernel| !kernel.is_available()) {
+        let (code, line) = complaint(&place, &place.run_host(&["--copy", kernel.name()]));
+        assert_eq!(code, Some(2));
+        assert!(line.contains("this CPU lacks the instructions"), "{line}");
+    }
+}
+
+#[test]
+fn a_rate_so_high_that_its_rows_fit_no_disk_is_said_before_the_first_message() {
+    let place = Place::with_region(1 << 20);
     let args =
-        ["--messages", "20", "--warmup", "0", "--frames", "1080p", "--iterations", "4", "--timeout", "20ms"];
-    let output = place.run_host(&args);
-    liar.join().unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert_eq!(place.rows("latency_results.csv").len(), 20);
-    assert_eq!(place.rows("bandwidth_results.csv").len(), 4);
-    assert!(place.statuses("bandwidth_results.csv").iter().all(|status| status != "ok"));
+        ["--messages", "0", "--mode", "stream", "--sizes", "64", "--fps", "1000M", "--duration", "10000days"];
+    let (code, line) = complaint(&place, &place.run_host(&args));
+    assert_eq!(code, Some(1));
+    assert!(line.contains("no room for"), "{line}");
     assert_no_leftovers(&place.out());
+}
+
+#[test]
+fn samples_that_fit_no_memory_are_refused() {
+    let place = Place::with_region(1 << 20);
+    let _guest = place.guest(&[]);
+    let output = Command::new("prlimit")
+        .args(["--as=1000000000", env!("CARGO_BIN_EXE_host-writer"), "--shm"])
+        .arg(&place.region)
+        .arg("--out")
+        .arg(place.out())
+        .args(["--messages", "20000000", "--frames", "none"])
+        .output()
+        .unwrap();
+    insta::assert_debug_snapshot!(complaint(&place, &output));
+}
+
+#[test]
+fn privileges_and_programs_that_are_missing_are_named() {
+    let place = Place::with_region(1 << 20);
+    let _guest = place.guest(&[]);
+    let quick = ["--messages", "10", "--frames", "none"];
+    let no_stress_ng =
+        place.host(&quick).args(["--load", "cpu=1"]).env("PATH", "/nonexistent").output().unwrap();
+    let without = |capability: &str, limit: &str, option: &[&str]| {
+        let output = Command::new("prlimit")
+            .args([
+                limit,
+                "setpriv",
+                &format!("--bounding-set=-{capability}"),
+                env!("CARGO_BIN_EXE_host-writer"),
+                "--shm",
+            ])
+            .arg(&place.region)
+            .arg("--out")
+            .arg(place.out())
+            .args(quick)
+            .args(option)
+            .output()
+            .unwrap();
+        complaint(&place, &output)
+    };
+    let no_priority = without("sys_nice", "--rtprio=0", &["--fifo", "10"]);
+    let no_locked_memory = without("ipc_lock", "--memlock=65536", &["--mlock"]);
+    insta::assert_debug_snapshot!([complaint(&place, &no_stress_ng), no_priority, no_locked_memory]);
+    assert_eq!(fs::read_dir(place.out()).unwrap().count(), 0);
 }
 
 #[test]

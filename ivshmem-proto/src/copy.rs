@@ -8,8 +8,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_storeu_si128,
-    _mm_stream_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_stream_si256, _mm512_loadu_si512,
-    _mm512_stream_si512,
+    _mm_stream_si128, _mm256_add_epi64, _mm256_loadu_si256, _mm256_setzero_si256, _mm256_storeu_si256,
+    _mm256_stream_si256, _mm512_loadu_si512, _mm512_stream_si512,
 };
 
 /// A way to copy bytes.
@@ -154,6 +154,89 @@ impl std::fmt::Display for Kernel {
     }
 }
 
+/// Reads `length` bytes and keeps none of them: what a consumer pays who only looks. Returns a sum, so that no reading
+/// is left out.
+///
+/// # Safety
+/// `source` must be valid for reads of `length` bytes.
+#[must_use]
+pub unsafe fn scan(source: *const u8, length: usize) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: AVX2 is there; the caller vouches for the pointer.
+        return unsafe { scan_avx2(source, length) };
+    }
+    // SAFETY: as above.
+    unsafe { scan_bytes(source, length) }
+}
+
+/// [`scan`] of private memory.
+#[must_use]
+pub fn scan_slice(bytes: &[u8]) -> u64 {
+    // SAFETY: a slice is valid for its length.
+    unsafe { scan(bytes.as_ptr(), bytes.len()) }
+}
+
+/// [`evict`] of private memory.
+pub fn evict_slice(bytes: &[u8]) {
+    // SAFETY: a slice is valid for its length.
+    unsafe { evict(bytes.as_ptr(), bytes.len()) }
+}
+
+unsafe fn scan_bytes(source: *const u8, length: usize) -> u64 {
+    // SAFETY: `at` runs below `length`, for which the caller vouches.
+    (0..length).fold(0, |sum, at| sum + u64::from(unsafe { source.add(at).read_volatile() }))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn scan_avx2(mut source: *const u8, mut length: usize) -> u64 {
+    const BLOCK: usize = 4 * size_of::<__m256i>();
+    let mut sums = [_mm256_setzero_si256(); 4];
+    // SAFETY: each turn reads one block while at least that much is left; loads are unaligned loads.
+    unsafe {
+        while length >= BLOCK {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = _mm256_add_epi64(*sum, _mm256_loadu_si256(source.cast::<__m256i>().add(i)));
+            }
+            (source, length) = (source.add(BLOCK), length - BLOCK);
+        }
+    }
+    let [a, b, c, d] = sums;
+    let mut lanes = [0u64; 4];
+    // SAFETY: `lanes` is as long as a vector; the rest is shorter than a block.
+    unsafe {
+        let sum = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
+        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum);
+        lanes.into_iter().fold(scan_bytes(source, length), u64::wrapping_add)
+    }
+}
+
+/// Bytes of a cache line on every x86-64.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
+/// Evicts `length` bytes from all caches of the machine, modified lines into memory. Does nothing on other
+/// architectures.
+///
+/// # Safety
+/// `start` must be valid for reads of `length` bytes.
+pub unsafe fn evict(start: *const u8, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: CLFLUSH (part of SSE2) faults as a load would: every address lies in a line of the range.
+    unsafe {
+        for at in (0..length).step_by(LINE) {
+            std::arch::x86_64::_mm_clflush(start.add(at));
+        }
+        if length > 0 {
+            std::arch::x86_64::_mm_clflush(start.add(length - 1));
+        }
+        std::arch::x86_64::_mm_mfence();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, length);
+}
+
 #[cfg(target_arch = "x86_64")]
 unsafe fn rep_movsb(destination: *mut u8, source: *const u8, length: usize) {
     // SAFETY: the caller vouches for both ranges; the ABI keeps the direction flag clear.
@@ -280,6 +363,21 @@ mod tests {
                 kernel.copy_slice(&mut to[skew_to..], from);
                 prop_assert_eq!(&to[skew_to..skew_to + from.len()], from, "{}", kernel);
                 prop_assert!(to[..skew_to].iter().chain(&to[skew_to + from.len()..]).all(|&b| b == 0xA5), "{}", kernel);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_reads_every_byte_and_eviction_changes_none() {
+        for length in [0, 1, 63, 64, 127, 128, 1000, 4096 + 7] {
+            let mut bytes = vec![0u8; length];
+            assert_eq!(scan_slice(&bytes), 0);
+            for at in 0..length {
+                bytes[at] = 7;
+                assert_ne!(scan_slice(&bytes), 0, "byte {at} of {length}");
+                evict_slice(&bytes);
+                assert_eq!(bytes[at], 7);
+                bytes[at] = 0;
             }
         }
     }

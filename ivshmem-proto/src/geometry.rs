@@ -73,11 +73,21 @@ impl Geometry {
     /// # Errors
     /// The region size is wrong, or `payload` does not fit even one slot.
     pub fn for_payload(region_bytes: u64, payload: u64) -> Result<Self, GeometryError> {
+        match Self::for_slots(region_bytes, 2, payload) {
+            Err(GeometryError::PayloadTooLarge { .. }) => Self::for_slots(region_bytes, 1, payload),
+            geometry => geometry,
+        }
+    }
+
+    /// `count` slots, as large as they can be.
+    ///
+    /// # Errors
+    /// The region size or the count is wrong, or `payload` does not fit a slot.
+    pub fn for_slots(region_bytes: u64, count: u64, payload: u64) -> Result<Self, GeometryError> {
         let slots = region_bytes.saturating_sub(SLOTS_OFFSET as u64);
         let page = PAGE_BYTES as u64;
-        let aligned = |count: u64| slots / count / page * page;
-        let count = if payload <= aligned(2) { 2 } else { 1 };
-        let geometry = Self::new(region_bytes, count, aligned(count))?;
+        let largest = slots / count.max(1) / page * page;
+        let geometry = Self::new(region_bytes, count, largest.max(page))?;
         if payload > geometry.slot_bytes {
             let slot_bytes = geometry.slot_bytes;
             return Err(GeometryError::PayloadTooLarge { payload, slot_bytes, region_bytes });
@@ -132,6 +142,13 @@ impl PayloadRange {
     #[must_use]
     pub const fn len(&self) -> usize {
         self.length
+    }
+
+    /// The `length` bytes from `offset` of this range on; `None` unless all of them lie inside it.
+    #[must_use]
+    pub fn part(&self, offset: usize, length: usize) -> Option<Self> {
+        let inside = offset <= self.length && length <= self.length - offset;
+        inside.then(|| Self { offset: self.offset + offset, length })
     }
 
     /// True for a payload of no bytes.

@@ -5,12 +5,15 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::descriptor::{Descriptor, DescriptorError, PING_OPERATION, RawDescriptor};
-use crate::geometry::{Geometry, GeometryError, PayloadRange};
-use crate::layout::{GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, guest_words as g, host_words as h};
+use crate::descriptor::{Descriptor, DescriptorError, Operation, PING_OPERATION, RawDescriptor};
+use crate::geometry::{Geometry, GeometryError};
+use crate::layout::{
+    GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, RING_ENTRIES, descriptor_words as d, guest_words as g,
+    host_words as h, result_words as r,
+};
 use crate::memory::ControlWords;
-use crate::wire::{State, Status, Verdict};
-use crate::word::{Session, sequence_of, tag_of};
+use crate::wire::{Kind, State, Status, Verdict};
+use crate::word::{Session, sequence_of, tag_of, watermark, watermark_of};
 
 /// What a look at the published word brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +27,13 @@ pub enum Event {
         /// The value to echo.
         token: u64,
     },
-    /// A payload to read; answer with [`Guest::complete`]. RECEIVED has been sent.
-    Frame {
+    /// Anything else; answer a [`Descriptor::Ping`] with [`Guest::complete_short`], others with [`Guest::complete`], and
+    /// a frame that is to be checked with [`Guest::judge`] as well. RECEIVED has been sent.
+    Message {
         /// Its sequence word.
         word: u64,
-        /// Where it lies.
-        range: PayloadRange,
-        /// What its SHA-256 must be; answer with [`Guest::judge`] when there is one.
-        digest: Option<[u8; 32]>,
+        /// What is asked.
+        descriptor: Descriptor,
     },
     /// A message whose descriptor is malformed; it has been answered.
     Malformed {
@@ -49,6 +51,25 @@ pub enum Event {
     },
     /// The host page was refused.
     Refused(Refusal),
+}
+
+/// What phase two tells of a message of the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// How it went.
+    pub status: Status,
+    /// This side's own duration of the copy in nanoseconds, waiting for the watermark included.
+    pub copy_ns: u64,
+    /// How much of that was waiting.
+    pub stall_ns: u64,
+    /// The digest of what was produced; zero for all but [`Descriptor::Produce`].
+    pub digest: [u64; 4],
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        Self { status: Status::Ok, copy_ns: 0, stall_ns: 0, digest: [0; 4] }
+    }
 }
 
 /// Why a guest does not join.
@@ -89,8 +110,12 @@ pub struct Guest<'m, M> {
     attached: Option<(Session, Geometry)>,
     /// Tag of the attached session, or [`NO_TAG`].
     tag: u64,
-    /// The last published word that was dealt with.
+    /// The last word that was dealt with.
     last: u64,
+    /// The newest published word that was seen; those between are in the ring.
+    newest: u64,
+    /// Pings answered in this session.
+    answered: u64,
     beats: u64,
 }
 
@@ -104,7 +129,7 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         memory.store(g::state, State::Ready.to_wire(), Relaxed);
         // SYNC: the magic comes last; the host reads everything else only after the session's echo.
         memory.store(g::magic, GUEST_MAGIC, Release);
-        Self { memory, region_bytes, attached: None, tag: NO_TAG, last: 0, beats: 0 }
+        Self { memory, region_bytes, attached: None, tag: NO_TAG, last: 0, newest: 0, answered: 0, beats: 0 }
     }
 
     /// Looks once at the published word. A new message is acknowledged with RECEIVED before anything else.
@@ -112,41 +137,77 @@ impl<'m, M: ControlWords> Guest<'m, M> {
     pub fn poll(&mut self) -> Event {
         // SYNC: pairs with the host's Release store in `Host::publish_next`.
         let word = self.memory.load(h::publish, Acquire);
-        if word == self.last {
-            return Event::Idle;
+        if word == self.newest {
+            return if self.last == word { Event::Idle } else { self.take_next() };
         }
-        if tag_of(word) == self.tag && word > self.last {
-            self.last = word;
+        if tag_of(word) == self.tag && word > self.newest {
+            self.newest = word;
             // SYNC: pairs with the host's Acquire load in `Host::is_received`.
             self.memory.store(g::received, word, Release);
-            if self.memory.load(h::operation, Relaxed) == PING_OPERATION {
+            let operation = self.memory.load(h::operation, Relaxed);
+            if operation == PING_OPERATION {
+                self.last = word;
                 return Event::Ping { word, token: self.memory.load(h::token, Relaxed) };
             }
-            return self.take_frame(word);
+            return self.take_short(word, operation);
         }
         self.renegotiate(word)
     }
 
+    /// A ping with options stands whole beside the published word; everything else is in the ring.
     #[inline(never)]
-    fn take_frame(&mut self, word: u64) -> Event {
-        let m = self.memory;
-        let raw = RawDescriptor {
-            operation: m.load(h::operation, Relaxed),
-            length: m.load(h::length, Relaxed),
-            token: m.load(h::token, Relaxed),
-            signature_magic: m.load(h::signature_magic, Relaxed),
-            digest: std::array::from_fn(|i| m.load(h::digest.plus(i), Relaxed)),
-            watermark: m.load(h::watermark, Relaxed),
-        };
+    fn take_short(&mut self, word: u64, operation: u64) -> Event {
+        let is_short =
+            Operation::from_wire(operation).is_some_and(|o| matches!(o.kind, Kind::Ping | Kind::Inline));
+        if !is_short {
+            return self.take_next();
+        }
         let Some((_, geometry)) = &self.attached else { return Event::Idle };
+        self.last = word;
+        let (length, token) = (self.memory.load(h::length, Relaxed), self.memory.load(h::token, Relaxed));
+        let raw = RawDescriptor { operation, length, token, ..RawDescriptor::default() };
         match raw.validate(geometry) {
-            Ok(Descriptor::Ping { token }) => Event::Ping { word, token },
-            Ok(Descriptor::Frame { range, digest, .. }) => Event::Frame { word, range, digest },
+            Ok(descriptor) => Event::Message { word, descriptor },
             Err(error) => {
-                self.complete(word, Status::BadDescriptor, 0, 0);
+                self.complete_short(word, Status::BadDescriptor, 0, 0);
                 Event::Malformed { sequence: sequence_of(word), error }
             }
         }
+    }
+
+    /// The next message of the ring, in order. One that the host has given up is passed over.
+    #[inline(never)]
+    fn take_next(&mut self) -> Event {
+        let m = self.memory;
+        let Some((session, geometry)) = self.attached else { return Event::Idle };
+        // Further behind than the ring reaches: what is lost is lost.
+        self.last = self.last.max(self.newest.saturating_sub(RING_ENTRIES).max(session.word(0)));
+        while self.last < self.newest {
+            self.last += 1;
+            let (word, sequence) = (self.last, sequence_of(self.last));
+            // SYNC: the reader's half of the sequence lock in `Host::publish`.
+            if m.load(d::word(sequence), Acquire) != word {
+                continue;
+            }
+            let raw = RawDescriptor {
+                operation: m.load(d::operation(sequence), Relaxed),
+                length: m.load(d::length(sequence), Relaxed),
+                token: m.load(d::token(sequence), Relaxed),
+                signature_magic: m.load(d::signature_magic(sequence), Relaxed),
+                digest: std::array::from_fn(|i| m.load(d::digest(sequence).plus(i), Relaxed)),
+            };
+            if !self.is_current(word) {
+                continue;
+            }
+            return match raw.validate(&geometry) {
+                Ok(descriptor) => Event::Message { word, descriptor },
+                Err(error) => {
+                    self.complete(word, &Done { status: Status::BadDescriptor, ..Done::default() });
+                    Event::Malformed { sequence, error }
+                }
+            };
+        }
+        Event::Idle
     }
 
     /// The published word belongs to no session this guest serves: join its session, or say why not.
@@ -185,7 +246,7 @@ impl<'m, M: ControlWords> Guest<'m, M> {
             Ok((session, geometry)) => Event::Invited { session, geometry },
             Err(refusal) => {
                 (self.attached, self.tag) = (None, NO_TAG);
-                self.last = word;
+                (self.last, self.newest) = (word, word);
                 m.store(g::state, State::Refused.to_wire(), Release);
                 Event::Refused(refusal)
             }
@@ -197,53 +258,100 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         let m = self.memory;
         // A guest that comes back into the same session goes on after the message it answered last; in a new
         // session the words of the old one are cleared before the echo admits that we are here.
-        let answered = m.load(g::processed, Relaxed);
-        if tag_of(answered) == session.tag() {
-            self.last = answered;
+        let processed = m.load(g::processed, Relaxed);
+        if tag_of(processed) == session.tag() {
+            (self.last, self.answered) = (processed, m.load(g::answered, Relaxed));
         } else {
-            for word in [g::received, g::processed, g::verdict] {
+            for word in [g::received, g::processed, g::watermark, g::answered] {
                 m.store(word, 0, Relaxed);
             }
-            self.last = session.word(0);
+            (self.last, self.answered) = (session.word(0), 0);
         }
+        self.newest = self.last;
         (self.attached, self.tag) = (Some((session, geometry)), session.tag());
         m.store(g::state, State::Attached.to_wire(), Relaxed);
         // SYNC: pairs with the host's Acquire load in `Host::presence`.
         m.store(g::session_echo, session.id(), Release);
     }
 
-    /// Whether the host still stands by the message `word`: false when it has moved on, and what was read may be
-    /// torn. Call it after the copy.
+    /// Whether the host still stands by the ring's message `word`: false when it has given it up, and what was read
+    /// may be torn. Call it after the copy.
     #[must_use]
     pub fn is_current(&self, word: u64) -> bool {
-        // SYNC: the fence keeps the payload's loads before this look at the published word.
+        // SYNC: the fence keeps the loads before it (the payload's, the descriptor's) before this look at the entry;
+        // pairs with the fences in `Host::retract` and `Host::publish`.
         self.memory.fence(Acquire);
-        self.memory.load(h::publish, Relaxed) == word
+        self.memory.load(d::word(sequence_of(word)), Relaxed) == word
+    }
+
+    /// The bytes of the chunked message `word` that are valid; `None` before the first and when the host has moved on.
+    #[must_use]
+    #[inline(always)]
+    pub fn watermark(&self, word: u64) -> Option<u64> {
+        // SYNC: pairs with the host's Release store in `Host::advance`: whoever sees the mark sees the bytes.
+        watermark_of(self.memory.load(h::watermark, Acquire), sequence_of(word))
+    }
+
+    /// The first `bytes` bytes of the chunked fetch `word` are written.
+    #[inline(always)]
+    pub fn advance(&mut self, word: u64, bytes: u64) {
+        // SYNC: pairs with the host's Acquire load in `Host::guest_watermark`.
+        self.memory.store(g::watermark, watermark(sequence_of(word), bytes), Release);
     }
 
     /// Phase two for a ping: echoes the token.
     #[inline(always)]
     pub fn complete_ping(&mut self, word: u64, token: u64) {
-        self.complete(word, Status::Ok, token, 0);
+        self.complete_short(word, Status::Ok, token, 0);
     }
 
-    /// Phase two: all bytes of the message are in private memory (or `status` says why not). `read_ns` is this
-    /// side's own duration of the copy.
+    /// Phase two for a ping with options. `seen_ticks` is this side's clock when it saw the message.
     #[inline(always)]
-    pub fn complete(&mut self, word: u64, status: Status, token_echo: u64, read_ns: u64) {
+    pub fn complete_short(&mut self, word: u64, status: Status, token_echo: u64, seen_ticks: u64) {
+        self.answered += 1;
         self.memory.store(g::status, status.to_wire(), Relaxed);
         self.memory.store(g::token_echo, token_echo, Relaxed);
-        self.memory.store(g::read_ns, read_ns, Relaxed);
+        self.memory.store(g::seen_ticks, seen_ticks, Relaxed);
+        self.memory.store(g::answered, self.answered, Relaxed);
         // SYNC: pairs with the host's Acquire load in `Host::is_processed`.
         self.memory.store(g::processed, word, Release);
     }
 
-    /// After phase two: what hashing the private copy showed.
-    pub fn judge(&mut self, word: u64, verdict: Verdict, verify_ns: u64) {
-        self.memory.store(g::verdict_status, verdict.to_wire(), Relaxed);
-        self.memory.store(g::verify_ns, verify_ns, Relaxed);
-        // SYNC: pairs with the host's Acquire load in `Host::verdict`.
-        self.memory.store(g::verdict, word, Release);
+    /// Phase two for a message of the ring: all its bytes are where they were asked for, or `done` says why not.
+    pub fn complete(&mut self, word: u64, done: &Done) {
+        let (m, sequence) = (self.memory, sequence_of(word));
+        // SYNC: a sequence lock around the entry, as `Host::standing` reads it: a host may still look for the result of
+        // the message sixteen before.
+        m.store(r::word(sequence), 0, Relaxed);
+        m.fence(Release);
+        m.store(r::status(sequence), done.status.to_wire(), Relaxed);
+        m.store(r::copy_ns(sequence), done.copy_ns, Relaxed);
+        m.store(r::stall_ns(sequence), done.stall_ns, Relaxed);
+        for (i, digest) in done.digest.iter().enumerate() {
+            m.store(r::digest(sequence).plus(i), *digest, Relaxed);
+        }
+        // SYNC: pairs with the host's Acquire load in `Host::standing`, called by `Host::outcome`.
+        m.store(r::word(sequence), word, Release);
+        // SYNC: pairs with the host's Acquire load in `Host::processed_up_to`.
+        m.store(g::processed, word, Release);
+    }
+
+    /// After phase two: what checking the private copy showed. `mismatch_offset` is the first wrong byte, if known.
+    pub fn judge(&mut self, word: u64, verdict: Verdict, verify_ns: u64, mismatch_offset: Option<u64>) {
+        let (m, sequence) = (self.memory, sequence_of(word));
+        // SYNC: as in `complete`.
+        m.store(r::verdict_word(sequence), 0, Relaxed);
+        m.fence(Release);
+        m.store(r::verdict_status(sequence), verdict.to_wire(), Relaxed);
+        m.store(r::verify_ns(sequence), verify_ns, Relaxed);
+        m.store(r::mismatch_offset(sequence), mismatch_offset.unwrap_or(u64::MAX), Relaxed);
+        // SYNC: pairs with the host's Acquire load in `Host::standing`, called by `Host::verdict`.
+        m.store(r::verdict_word(sequence), word, Release);
+    }
+
+    /// Changes a verdict that was given: a fault, which a host must notice.
+    pub fn change_verdict(&mut self, sequence: u64, verdict: Verdict) {
+        self.memory.store(r::verdict_status(sequence), verdict.to_wire(), Release);
     }
 
     /// Shows that this side is alive.

@@ -6,15 +6,20 @@
 //! - [`word`], [`wire`], [`descriptor`], [`geometry`], [`report`]: what crosses the boundary, and its validation
 //! - [`host`], [`guest`]: the two halves of the two-phase acknowledgement, as state machines that do no I/O
 //! - [`copy`], [`rates`], [`frame`]: moving bytes, how fast, and how many
-//! - [`clock`], [`cpu`], [`affinity`], [`wait`]: telling time, the CPU and which, bounded waiting
+//! - [`digest`], [`pattern`]: whether the bytes that arrived are those that were sent
+//! - [`memory_note`]: what the type of the guest's mapping costs, in a sentence
+//! - [`clock`], [`clock_offset`]: telling time, and the peer's clock against ours
+//! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
 pub mod affinity;
 pub mod clock;
+pub mod clock_offset;
 pub mod copy;
 pub mod cpu;
 pub mod descriptor;
+pub mod digest;
 pub mod frame;
 pub mod geometry;
 pub mod guest;
@@ -22,6 +27,9 @@ pub mod host;
 pub mod layout;
 pub mod mapping;
 pub mod memory;
+pub mod memory_note;
+pub mod pattern;
+pub mod priority;
 pub mod rates;
 pub mod region_file;
 pub mod report;

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -16,11 +16,12 @@ use nix::libc;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use crate::copy::Kernel;
+use crate::copy::{self, Kernel};
 use crate::geometry::PayloadRange;
 use crate::layout::{PAGE_BYTES, WordOffset};
 use crate::memory::{ControlWords, Payload};
 use crate::region_file::{RegionFileError, check_size, open_existing};
+use crate::wire::MapKind;
 
 /// Why a region could not be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,8 @@ pub struct Mapping {
     map: MmapRaw,
     file: File,
     path: PathBuf,
+    /// Mapped write-combining: neither stores nor loads keep their order by themselves, control words included.
+    is_write_combined: bool,
 }
 
 impl Mapping {
@@ -96,7 +99,8 @@ impl Mapping {
         check_size(bytes).map_err(|_| MapError::Size { path: path.to_owned(), bytes })?;
         let length = usize::try_from(bytes).map_err(|e| io(io::Error::other(e)))?;
         let map = MmapOptions::new().len(length).map_raw(&file).map_err(io)?;
-        Ok(Self { map, file, path: path.to_owned() })
+        let is_write_combined = path.file_name().is_some_and(|name| name == MapKind::Resource2Wc.name());
+        Ok(Self { map, file, path: path.to_owned(), is_write_combined })
     }
 
     /// Claims a control page for this process, so that no second writer of the same side can start. The claim
@@ -180,16 +184,71 @@ impl Mapping {
     }
 }
 
+/// Makes the kernel forget this process's address translations: maps, touches and unmaps more pages than it would
+/// invalidate one by one (33 on x86). A no-op where memory is short.
+pub fn forget_translations() {
+    const BYTES: usize = 64 * PAGE_BYTES;
+    if let Ok(mut scratch) = memmap2::MmapMut::map_anon(BYTES) {
+        for page in scratch.chunks_mut(PAGE_BYTES) {
+            page[0] = 1;
+        }
+        std::hint::black_box(&scratch);
+    }
+}
+
 impl ControlWords for Mapping {
     #[inline(always)]
     fn load(&self, at: WordOffset, order: Ordering) -> u64 {
-        self.word(at).load(order)
+        let value = self.word(at).load(order);
+        if order != Ordering::Relaxed && self.is_write_combined {
+            load_fence();
+        }
+        value
     }
 
     #[inline(always)]
     fn store(&self, at: WordOffset, value: u64, order: Ordering) {
+        if order == Ordering::Relaxed || !self.is_write_combined {
+            return self.word(at).store(value, order);
+        }
+        // Before: what is published has left the write-combining buffers. After: so has the word that publishes it.
+        store_fence();
         self.word(at).store(value, order);
+        store_fence();
     }
+
+    #[inline(always)]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+        match order {
+            Ordering::Acquire if self.is_write_combined => load_fence(),
+            Ordering::Release if self.is_write_combined => store_fence(),
+            // The strongest is an `mfence` on x86, for memory of every type.
+            _ => {}
+        }
+    }
+}
+
+/// Orders loads of every memory type, which `Acquire` does for write-back memory only.
+fn load_fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: LFENCE is part of SSE2, which every x86-64 has.
+    unsafe {
+        std::arch::x86_64::_mm_lfence();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    fence(Ordering::SeqCst);
+}
+
+/// Orders stores to every memory type, which `Release` does for write-back memory only.
+fn store_fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SFENCE is part of SSE, which every x86-64 has.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    fence(Ordering::SeqCst);
 }
 
 impl Payload for Mapping {
@@ -209,6 +268,28 @@ impl Payload for Mapping {
         // longer; `destination` is exclusively ours and cannot overlap the mapping. A misbehaving peer may
         // write meanwhile: the bytes may then be torn, they are treated as arbitrary data and verified later.
         unsafe { kernel.copy(destination.as_mut_ptr(), source, destination.len()) }
+    }
+}
+
+impl Mapping {
+    /// Reads all of `range` and keeps none of it; returns a sum.
+    ///
+    /// # Panics
+    /// When `range` belongs to a larger region.
+    #[must_use]
+    pub fn scan(&self, range: PayloadRange) -> u64 {
+        // SAFETY: the pointer is valid for `range.len()` bytes (checked by `payload`). A peer may write meanwhile: the
+        // sum is then of arbitrary bytes.
+        unsafe { copy::scan(self.payload(range), range.len()) }
+    }
+
+    /// Evicts `range` from all caches.
+    ///
+    /// # Panics
+    /// When `range` belongs to a larger region.
+    pub fn evict(&self, range: PayloadRange) {
+        // SAFETY: as above; eviction changes no byte.
+        unsafe { copy::evict(self.payload(range), range.len()) }
     }
 }
 
@@ -241,6 +322,22 @@ mod tests {
             let mut got = [0; 5];
             b.read(range, &mut got, kernel);
             assert_eq!(&got, b"hello", "{kernel}");
+        }
+    }
+
+    #[test]
+    fn a_write_combining_mapping_is_known_by_its_name_and_carries_the_same_words() {
+        let (dir, path) = region();
+        let combined = dir.path().join("resource2_wc");
+        std::fs::hard_link(&path, &combined).unwrap();
+        let (a, b) = (Mapping::open(&path).unwrap(), Mapping::open(&combined).unwrap());
+        assert_eq!((a.is_write_combined, b.is_write_combined), (false, true));
+        for order in [Ordering::Relaxed, Ordering::Release] {
+            b.store(guest_words::processed, 42 + order as u64, order);
+            b.fence(Ordering::SeqCst);
+            assert_eq!(a.load(guest_words::processed, Ordering::Acquire), 42 + order as u64);
+            a.store(host_words::publish, 44 + order as u64, order);
+            assert_eq!(b.load(host_words::publish, Ordering::Acquire), 44 + order as u64);
         }
     }
 

@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::Clock;
 use crate::copy::Kernel;
-use crate::layout::{CANDIDATES_MAX, WordOffset, guest_words as g};
+use crate::layout::{CANDIDATES_MAX, Candidate, WordOffset, guest_words as g};
 use crate::memory::ControlWords;
 use crate::wire::{ClockSource, MapKind, MemoryType, Spin};
 
+/// Words of a row of the table of rates.
+const CANDIDATE_WORDS: usize = size_of::<Candidate>() / 8;
 /// Bytes of the longer text fields.
 const LONG_TEXT_WORDS: usize = 16;
 /// Bytes of the shorter text fields.
@@ -22,16 +24,18 @@ pub struct GuestReport {
     pub memory_type: MemoryType,
     /// Its clock.
     pub clock: ClockReport,
+    /// Ticks per second of the clock that stamps timed pings.
+    pub stamp_frequency_hz: f64,
     /// Its CPU's features; see [`crate::cpu::feature_names`].
     pub cpu_features: u64,
     /// What it does between two looks.
     pub spin: Spin,
+    /// How long it sleeps between two looks, for [`Spin::Sleep`].
+    pub spin_sleep_ns: u64,
     /// The CPU it is pinned to.
     pub cpu_pinned: Option<u32>,
-    /// The kernel it copies with.
-    pub copy_kernel: Kernel,
     /// What it measured at its start.
-    pub candidates: Vec<CopyRate>,
+    pub rates: RateReport,
     /// Its kernel's release.
     pub kernel_release: String,
     /// Its CPU's model.
@@ -66,15 +70,41 @@ impl From<&Clock> for ClockReport {
     }
 }
 
-/// The measured rate of one copy kernel, in bytes per second.
+/// What a guest measured of copies of one size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RateReport {
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The kernel it reads payloads of that size with; `None` before the first measurement.
+    pub chosen: Option<Kernel>,
+    /// Best rate of reading the region and keeping nothing, in bytes per second.
+    pub scan_region_bytes_per_s: u64,
+    /// The same of private memory.
+    pub scan_anon_bytes_per_s: u64,
+    /// Every kernel measured, the chosen one first.
+    pub candidates: Vec<CopyRate>,
+}
+
+/// The measured rates of one copy kernel, in bytes per second; zero where not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyRate {
     /// Which.
     pub kernel: Kernel,
     /// From the region into private memory.
-    pub region_bytes_per_s: u64,
+    pub region: Rate,
     /// From private memory into private memory.
-    pub anon_bytes_per_s: u64,
+    pub anon: Rate,
+    /// From private memory into the region.
+    pub write: Rate,
+}
+
+/// A rate over several samples, in bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rate {
+    /// The median sample.
+    pub typical: u64,
+    /// The fastest sample.
+    pub best: u64,
 }
 
 /// A word of the report that means nothing.
@@ -97,17 +127,12 @@ impl GuestReport {
         put(g::clock_frequency_hz, self.clock.frequency_hz as u64);
         put(g::clock_resolution_ps, (self.clock.resolution_ns * 1e3) as u64);
         put(g::clock_overhead_ps, (self.clock.overhead_ns * 1e3) as u64);
+        put(g::stamp_frequency_hz, self.stamp_frequency_hz as u64);
         put(g::cpu_features, self.cpu_features);
         put(g::spin, self.spin.to_wire());
         put(g::cpu_pinned_plus_1, self.cpu_pinned.map_or(0, |cpu| u64::from(cpu) + 1));
-        put(g::copy_kernel, self.copy_kernel.to_wire());
-        let candidates = &self.candidates[..self.candidates.len().min(CANDIDATES_MAX)];
-        put(g::candidate_count, candidates.len() as u64);
-        for (i, rate) in candidates.iter().enumerate() {
-            put(g::candidates.plus(i * 3), rate.kernel.to_wire());
-            put(g::candidates.plus(i * 3 + 1), rate.region_bytes_per_s);
-            put(g::candidates.plus(i * 3 + 2), rate.anon_bytes_per_s);
-        }
+        put(g::spin_sleep_ns, self.spin_sleep_ns);
+        self.rates.write(memory);
         put_text(memory, g::kernel_release, LONG_TEXT_WORDS, &self.kernel_release);
         put_text(memory, g::cpu_model, LONG_TEXT_WORDS, &self.cpu_model);
         put_text(memory, g::device, SHORT_TEXT_WORDS, &self.device);
@@ -119,26 +144,7 @@ impl GuestReport {
     /// # Errors
     /// The first word that means nothing. Text is made printable instead of being refused.
     pub fn read(memory: &impl ControlWords) -> Result<Self, ReportError> {
-        fn known<T>(
-            field: &'static str,
-            value: u64,
-            from: impl Fn(u64) -> Option<T>,
-        ) -> Result<T, ReportError> {
-            from(value).ok_or(ReportError { field, value })
-        }
         let get = |at| memory.load(at, Relaxed);
-        let small =
-            |field, value: u64| known(field, value, |v| (v <= CANDIDATES_MAX as u64).then_some(v as usize));
-        let count = small("candidate_count", get(g::candidate_count))?;
-        let candidates = (0..count)
-            .map(|i| {
-                Ok(CopyRate {
-                    kernel: known("candidate kernel", get(g::candidates.plus(i * 3)), Kernel::from_wire)?,
-                    region_bytes_per_s: get(g::candidates.plus(i * 3 + 1)),
-                    anon_bytes_per_s: get(g::candidates.plus(i * 3 + 2)),
-                })
-            })
-            .collect::<Result<_, ReportError>>()?;
         let pinned = |v: u64| u32::try_from(v).ok().map(|plus_1| plus_1.checked_sub(1));
         Ok(Self {
             map_kind: known("map_kind", get(g::map_kind), MapKind::from_wire)?,
@@ -149,17 +155,68 @@ impl GuestReport {
                 resolution_ns: get(g::clock_resolution_ps) as f64 / 1e3,
                 overhead_ns: get(g::clock_overhead_ps) as f64 / 1e3,
             },
+            stamp_frequency_hz: get(g::stamp_frequency_hz) as f64,
             cpu_features: get(g::cpu_features),
             spin: known("spin", get(g::spin), Spin::from_wire)?,
             cpu_pinned: known("cpu_pinned", get(g::cpu_pinned_plus_1), pinned)?,
-            copy_kernel: known("copy_kernel", get(g::copy_kernel), Kernel::from_wire)?,
-            candidates,
+            spin_sleep_ns: get(g::spin_sleep_ns),
+            rates: RateReport::read(memory)?,
             kernel_release: get_text(memory, g::kernel_release, LONG_TEXT_WORDS),
             cpu_model: get_text(memory, g::cpu_model, LONG_TEXT_WORDS),
             device: get_text(memory, g::device, SHORT_TEXT_WORDS),
             tool_version: get_text(memory, g::tool_version, SHORT_TEXT_WORDS),
         })
     }
+}
+
+impl RateReport {
+    /// Writes the rates into the guest page. Call it before PROCESSED of the message that asked for them.
+    pub fn write(&self, memory: &impl ControlWords) {
+        let put = |at, value| memory.store(at, value, Relaxed);
+        put(g::measured_bytes, self.bytes);
+        put(g::copy_kernel, self.chosen.map_or(0, Kernel::to_wire));
+        put(g::scan_region_bytes_per_s, self.scan_region_bytes_per_s);
+        put(g::scan_anon_bytes_per_s, self.scan_anon_bytes_per_s);
+        let candidates = &self.candidates[..self.candidates.len().min(CANDIDATES_MAX)];
+        put(g::candidate_count, candidates.len() as u64);
+        for (i, rate) in candidates.iter().enumerate() {
+            let pairs = [rate.region, rate.anon, rate.write].map(|r| [r.typical, r.best]);
+            put(g::candidates.plus(i * CANDIDATE_WORDS), rate.kernel.to_wire());
+            for (j, value) in pairs.into_iter().flatten().enumerate() {
+                put(g::candidates.plus(i * CANDIDATE_WORDS + 1 + j), value);
+            }
+        }
+    }
+
+    /// Reads the rates out of the guest page.
+    ///
+    /// # Errors
+    /// The first word that means nothing.
+    pub fn read(memory: &impl ControlWords) -> Result<Self, ReportError> {
+        let get = |at| memory.load(at, Relaxed);
+        let small = |v: u64| (v <= CANDIDATES_MAX as u64).then_some(v as usize);
+        let count = known("candidate_count", get(g::candidate_count), small)?;
+        let candidates = (0..count)
+            .map(|i| {
+                let word = |j| get(g::candidates.plus(i * CANDIDATE_WORDS + j));
+                let rate = |j| Rate { typical: word(j), best: word(j + 1) };
+                let kernel = known("candidate kernel", word(0), Kernel::from_wire)?;
+                Ok(CopyRate { kernel, region: rate(1), anon: rate(3), write: rate(5) })
+            })
+            .collect::<Result<_, ReportError>>()?;
+        let chosen = |v| if v == 0 { Some(None) } else { Kernel::from_wire(v).map(Some) };
+        Ok(Self {
+            bytes: get(g::measured_bytes),
+            chosen: known("copy_kernel", get(g::copy_kernel), chosen)?,
+            scan_region_bytes_per_s: get(g::scan_region_bytes_per_s),
+            scan_anon_bytes_per_s: get(g::scan_anon_bytes_per_s),
+            candidates,
+        })
+    }
+}
+
+fn known<T>(field: &'static str, value: u64, from: impl Fn(u64) -> Option<T>) -> Result<T, ReportError> {
+    from(value).ok_or(ReportError { field, value })
 }
 
 fn put_text(memory: &impl ControlWords, at: WordOffset, words: usize, text: &str) {
@@ -196,11 +253,23 @@ mod tests {
                 resolution_ns: 0.384,
                 overhead_ns: 10.25,
             },
+            stamp_frequency_hz: 2.5e9,
             cpu_features: 5,
             spin: Spin::Pause,
             cpu_pinned: Some(0),
-            copy_kernel: Kernel::Avx2,
-            candidates: vec![CopyRate { kernel: Kernel::Memcpy, region_bytes_per_s: 1, anon_bytes_per_s: 2 }],
+            spin_sleep_ns: 0,
+            rates: RateReport {
+                bytes: 4096,
+                chosen: Some(Kernel::Avx2),
+                scan_region_bytes_per_s: 10,
+                scan_anon_bytes_per_s: 11,
+                candidates: vec![CopyRate {
+                    kernel: Kernel::Memcpy,
+                    region: Rate { typical: 1, best: 2 },
+                    anon: Rate { typical: 3, best: 4 },
+                    write: Rate { typical: 5, best: 6 },
+                }],
+            },
             kernel_release: "6.1.0-49-cloud-amd64".into(),
             cpu_model: "QEMU TCG CPU version 2.5+".into(),
             device: "0000:00:03.0".into(),

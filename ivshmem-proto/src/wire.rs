@@ -1,5 +1,7 @@
 //! The small numbers that cross the boundary, each with its meaning, its name, and `None` for anything else.
 
+use crate::digest::DigestKind;
+
 macro_rules! wire_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal => $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -40,8 +42,16 @@ wire_enum! {
     Kind {
         /// No payload: copy the token from the descriptor into `token_echo`.
         Ping = 1 => "ping",
-        /// A payload of `length` bytes in a slot: copy it all into private memory.
+        /// A payload of `length` bytes in a slot: take it as the descriptor says, then check it.
         Frame = 2 => "frame",
+        /// A ping with up to a page of payload: copy it into private memory and echo the token.
+        Inline = 3 => "inline",
+        /// Fill private memory with `length` bytes of the pattern that the token names, for a later fetch.
+        Produce = 4 => "produce",
+        /// Write `length` bytes of what was produced into a slot.
+        Fetch = 5 => "fetch",
+        /// Measure the ways to copy `length` bytes and put the rates into the report.
+        Measure = 6 => "measure",
     }
 }
 
@@ -50,8 +60,39 @@ wire_enum! {
     Digest {
         /// Not at all.
         None = 0 => "none",
-        /// SHA-256 over the guest's private copy.
+        /// SHA-256 over the receiver's private copy.
         Sha256 = 1 => "sha256",
+        /// XXH3, 128 bits.
+        Xxh3 = 2 => "xxh3",
+        /// CRC-32C.
+        Crc32c = 3 => "crc32c",
+        /// Every word compared with the pattern that the token names; finds where content differs.
+        Pattern = 4 => "pattern",
+    }
+}
+
+impl Digest {
+    /// The algorithm that computes it; `None` for [`Self::None`] and [`Self::Pattern`], which need none.
+    #[must_use]
+    pub const fn algorithm(self) -> Option<DigestKind> {
+        match self {
+            Self::Sha256 => Some(DigestKind::Sha256),
+            Self::Xxh3 => Some(DigestKind::Xxh3),
+            Self::Crc32c => Some(DigestKind::Crc32c),
+            Self::None | Self::Pattern => None,
+        }
+    }
+}
+
+wire_enum! {
+    /// What the receiver does with a payload before PROCESSED.
+    Consume {
+        /// Copies it into private memory.
+        Copy = 0 => "copy",
+        /// Reads every byte and keeps none.
+        Scan = 1 => "scan",
+        /// Nothing: the acknowledgement alone is measured.
+        None = 2 => "none",
     }
 }
 
@@ -62,8 +103,12 @@ wire_enum! {
         Ok = 1 => "ok",
         /// The descriptor does not describe something inside the region.
         BadDescriptor = 2 => "bad_descriptor",
-        /// The host published another message while this one was being read: the bytes may be torn.
+        /// The host gave this message up while it was being read: the bytes may be torn.
         Superseded = 3 => "superseded",
+        /// The host announced a payload and stopped writing it.
+        Stalled = 4 => "stalled",
+        /// The guest's CPU cannot run the copy kernel asked for, or nothing was produced to fetch.
+        Unsupported = 5 => "unsupported",
     }
 }
 
@@ -140,6 +185,8 @@ wire_enum! {
         None = 0 => "none",
         /// One `pause` instruction.
         Pause = 1 => "pause",
+        /// Sleeps, as the prototype did.
+        Sleep = 2 => "sleep",
     }
 }
 
@@ -164,6 +211,7 @@ mod tests {
         }
         check(Kind::ALL, Kind::to_wire, Kind::from_wire);
         check(Digest::ALL, Digest::to_wire, Digest::from_wire);
+        check(Consume::ALL, Consume::to_wire, Consume::from_wire);
         check(Status::ALL, Status::to_wire, Status::from_wire);
         check(Verdict::ALL, Verdict::to_wire, Verdict::from_wire);
         check(State::ALL, State::to_wire, State::from_wire);

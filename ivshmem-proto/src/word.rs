@@ -70,6 +70,28 @@ pub const fn sequence_of(word: u64) -> u64 {
     word & SEQUENCE_MAX
 }
 
+/// Bits of a watermark that hold bytes: as many as a region can have.
+const WATERMARK_BITS: u32 = 40;
+
+/// The watermark word of message `sequence`: its number's low 24 bits and how many bytes of it are valid, so that a
+/// watermark of another message is never taken for this one's.
+#[must_use]
+#[inline(always)]
+pub const fn watermark(sequence: u64, bytes: u64) -> u64 {
+    sequence << WATERMARK_BITS | bytes & ((1 << WATERMARK_BITS) - 1)
+}
+
+/// The bytes a watermark word promises of message `sequence`; `None` when it is another message's.
+#[must_use]
+#[inline(always)]
+pub const fn watermark_of(word: u64, sequence: u64) -> Option<u64> {
+    if word >> WATERMARK_BITS == sequence << WATERMARK_BITS >> WATERMARK_BITS {
+        Some(word & ((1 << WATERMARK_BITS) - 1))
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +104,13 @@ mod tests {
             let word = session.word(sequence);
             prop_assert_eq!(tag_of(word), session.tag());
             prop_assert_eq!(sequence_of(word), sequence);
+        }
+
+        #[test]
+        fn a_watermark_is_of_its_message_only(sequence in 0..=SEQUENCE_MAX, bytes in 0u64..1 << 40, other in 1u64..1 << 24) {
+            let word = watermark(sequence, bytes);
+            prop_assert_eq!(watermark_of(word, sequence), Some(bytes));
+            prop_assert_eq!(watermark_of(word, sequence + other), None);
         }
 
         #[test]

@@ -6,14 +6,17 @@
     reason = "shared by test binaries, each of which uses its part"
 )]
 
+pub mod double;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use ivshmem_proto::layout::host_words;
+use ivshmem_proto::layout::{guest_words, host_words};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::ControlWords as _;
 use ivshmem_proto::word::{sequence_of, tag_of};
@@ -23,6 +26,9 @@ use nix::unistd::Pid;
 /// A run that lasts until something ends it.
 pub const ENDLESS: [&str; 10] =
     ["--messages", "100000", "--warmup", "0", "--interval", "1ms", "--frames", "none", "--timeout", "200ms"];
+
+/// Between two looks at the region: both CPUs of a small machine are for the pair that is watched.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// A scratch directory and a region path in /dev/shm that nobody else uses; both go when the test ends.
 pub struct Place {
@@ -83,7 +89,15 @@ impl Place {
             if sequence_of(word) >= sequence && tag_of(word) != but {
                 return tag_of(word);
             }
-            std::thread::yield_now();
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until a guest has joined a session.
+    pub fn wait_for_session(&self) {
+        let map = Mapping::open(&self.region).unwrap();
+        while map.load(guest_words::session_echo, Ordering::Relaxed) == 0 {
+            std::thread::sleep(LOOK);
         }
     }
 

@@ -1,0 +1,99 @@
+//! The result files of a run, prepared before the first message.
+
+use ivshmem_proto::clock::Clock;
+
+use crate::bandwidth_csv;
+use crate::cli::Record;
+use crate::config::{Config, Extent, Mode, Pace, PayloadSize};
+use crate::facts::Results;
+use crate::hgrm;
+use crate::latency_csv;
+use crate::output::Pending;
+use crate::run_json::RunJson;
+
+const LATENCY_CSV: &str = "latency_results.csv";
+const HISTOGRAM: &str = "latency.hgrm";
+const BANDWIDTH_CSV: &str = "bandwidth_results.csv";
+/// Room for run.json and for a histogram.
+const SMALL_BYTES: u64 = 256 << 10;
+
+/// Files that do not have their names yet.
+pub struct Files {
+    samples: Option<Pending>,
+    histogram: Option<Pending>,
+    bandwidth: Option<Pending>,
+    run: Pending,
+}
+
+impl Files {
+    /// Makes them with room for what will come.
+    ///
+    /// # Errors
+    /// The directory cannot be had, or the disk has no room.
+    pub fn prepare(config: &Config, sizes: &[PayloadSize]) -> anyhow::Result<Self> {
+        let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
+        let samples = config.latency.and_then(|plan| match (plan.record, plan.extent) {
+            (Record::Samples, Extent::Count(messages)) => Some(messages * latency_csv::ROW_BYTES_MAX),
+            _ => None,
+        });
+        let bandwidth = config.bandwidth.as_ref().map(|plan| {
+            let each = match (plan.extent, plan.mode) {
+                (Extent::Count(count), _) => count.saturating_mul(2),
+                (Extent::Time(length), Mode::Stream { fps: Some(fps), .. }) => {
+                    (length.as_secs_f64() * fps) as u64
+                }
+                // Nobody knows.
+                (Extent::Time(_), _) => 0,
+            };
+            let rows = each.saturating_mul(sizes.len() as u64).saturating_add(1);
+            rows.saturating_mul(bandwidth_csv::ROW_BYTES_MAX)
+        });
+        Ok(Self {
+            samples: samples.map(|bytes| create(LATENCY_CSV, bytes)).transpose()?,
+            histogram: config.latency.map(|_| create(HISTOGRAM, SMALL_BYTES)).transpose()?,
+            bandwidth: bandwidth.map(|bytes| create(BANDWIDTH_CSV, bytes)).transpose()?,
+            run: create("run.json", SMALL_BYTES)?,
+        })
+    }
+
+    /// Writes them all.
+    ///
+    /// # Errors
+    /// The first that could not be written; the others were tried all the same: one full disk or bad name loses nothing
+    /// else.
+    pub fn write(
+        self,
+        config: &Config,
+        results: &Results,
+        clock: &Clock,
+        run: &RunJson,
+    ) -> anyhow::Result<()> {
+        // A test that was skipped leaves no rows of another run beside this run's run.json.
+        for (name, is_stale) in [
+            (LATENCY_CSV, self.samples.is_none()),
+            (HISTOGRAM, self.histogram.is_none()),
+            (BANDWIDTH_CSV, self.bandwidth.is_none()),
+        ] {
+            if is_stale {
+                let _ = std::fs::remove_file(config.out.join(name));
+            }
+        }
+        let mut written = Vec::new();
+        if let (Some(file), Some(plan)) = (self.samples, config.latency) {
+            let is_open = matches!(plan.pace, Pace::Open { .. });
+            let (samples, one_way) = (&results.latency.samples, results.one_way.as_ref());
+            written.push(file.finish(|out| latency_csv::write(out, samples, one_way, is_open, clock)));
+        }
+        if let Some(file) = self.histogram {
+            written.push(file.finish(|out| hgrm::write(out, &results.latency.rtt)));
+        }
+        if let (Some(file), Some(plan)) = (self.bandwidth, &config.bandwidth) {
+            written.push(file.finish(|out| bandwidth_csv::write(out, &results.rows, plan)));
+        }
+        written.push(self.run.finish(|out| {
+            serde_json::to_writer_pretty(&mut *out, run)?;
+            writeln!(out)
+        }));
+        written.into_iter().collect()
+    }
+}
