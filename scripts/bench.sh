@@ -5,12 +5,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'USAGE'
-Usage: scripts/bench.sh [--out DIR] [--rounds N] [--debian-rounds N]
+Usage: scripts/bench.sh [--out DIR] [--rounds N] [--mode-rounds N] [--debian-rounds N]
 
 Measures the project's speed targets and prints them as a table; also writes DIR/bench.json.
 
   --out DIR            where results go (default: results/bench-<UTC time>)
   --rounds N           rounds of floor, native, micro guest and bare boot; 0 for none (default: 5)
+  --mode-rounds N      rounds of bandwidth modes, copy kernels, one-way latency and recording in a micro guest, and once
+                       4K at 60 frames/s, a soak of 10^8 messages and a guest that sleeps; 0 for none (default: 3)
   --debian-rounds N    rounds of image, cold boot, plain boot, restore, RTT of the Debian guest; each takes about four
                        minutes; 0 for none (default: 3)
 
@@ -20,11 +22,13 @@ USAGE
 
 out=$ROOT/results/bench-$(date -u +%Y%m%dT%H%M%SZ)
 rounds=5
+mode_rounds=3
 debian_rounds=3
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=${2:?--out needs a value} && shift 2 ;;
     --rounds) rounds=${2:?--rounds needs a value} && shift 2 ;;
+    --mode-rounds) mode_rounds=${2:?--mode-rounds needs a value} && shift 2 ;;
     --debian-rounds) debian_rounds=${2:?--debian-rounds needs a value} && shift 2 ;;
     -h | --help)
         usage
@@ -44,7 +48,7 @@ build_all
 own_vm "bench-$$" "/dev/shm/ivshmem-bench-$$"
 cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --package host-writer --example floor
 mkdir -p "$out"
-rm -f "$out"/round-*.json "$out"/debian-*.json
+rm -f "$out"/micro.json "$out"/round-*.json "$out"/mode-*.json "$out"/debian-*.json
 
 # For jq: a row of the table from the rounds, a list of objects.
 # shellcheck disable=SC2016 # these are jq's variables
@@ -140,6 +144,118 @@ micro_rounds() {
         "bare boot \([.[].bare_boot_s] | median * 100 | round / 100) s, " +
         "ready \([.[].micro_ready_s] | median * 100 | round / 100) s; " +
         "dirty rounds: \([.[] | select(.dirty)] | length)"' "$out"/round-*.json
+}
+
+# hw NAME HOST-WRITER-OPTIONS…: a run on the VM that is up, into DIR/NAME. Some messages not ok (3) is for the rows to say.
+hw() {
+    local name=$1 status=0
+    shift
+    "$BIN/host-writer" --shm "$region" --out "$out/$name" --quiet "$@" || status=$?
+    case $status in 0 | 3) ;; *) die "host-writer $* ended with status $status" ;; esac
+}
+
+# One figure of a run.json.
+fact() { # NAME JQ_FILTER
+    jq "$2" "$out/$1/run.json"
+}
+
+mode_rounds() {
+    local round frame kernel kernels chosen_ns best_ns ns
+    local bare=(--messages 0 --verify none)
+    for round in $(seq "$mode_rounds"); do
+        say "mode round $round of $mode_rounds"
+        "$BIN/provision" up --guest micro --name "$vm" --shm "$region" --quiet
+        hw whole "${bare[@]}" --frames 4k --iterations 30
+        hw chunked "${bare[@]}" --frames 4k --iterations 30 --mode chunked
+        hw stream "${bare[@]}" --frames 4k --iterations 60 --mode stream
+        # The guest's kernels, each forced, over all frame sizes; the sums of their median read times.
+        hw reads "${bare[@]}" --iterations 15
+        chosen_ns=0 best_ns=0
+        kernels=$(fact reads '[.copy_by_size[] | select(.side == "guest") | .candidates[].kernel] | unique[]' | tr -d '"')
+        for kernel in $kernels; do
+            hw "reads-$kernel" "${bare[@]}" --iterations 15 --guest-copy "$kernel"
+        done
+        for frame in 1080p 1440p 4k; do
+            ns=$(frame_median "$out/reads/bandwidth_results.csv" "$frame" guest_read_ns)
+            chosen_ns=$((chosen_ns + ns))
+            best_ns=$((best_ns + $(for kernel in $kernels; do
+                frame_median "$out/reads-$kernel/bandwidth_results.csv" "$frame" guest_read_ns
+            done | cat - <(echo "$ns") | sort -n | head -n 1)))
+        done
+        hw one-way --frames none --one-way --messages 50000
+        hw samples --frames none --messages 1000000 --record samples
+        hw histogram --frames none --messages 1000000 --record histogram
+        "$BIN/provision" down --name "$vm" >/dev/null
+        jq -n --argjson write_ns "$(median "$out/whole/bandwidth_results.csv" write_ns)" \
+            --argjson read_ns "$(median "$out/whole/bandwidth_results.csv" guest_read_ns)" \
+            --argjson whole_ns "$(median "$out/whole/bandwidth_results.csv" duration_ns)" \
+            --argjson chunked_ns "$(median "$out/chunked/bandwidth_results.csv" duration_ns)" \
+            --argjson period_ns "$(fact stream '.bandwidth.period_ns_p50["4k"]')" \
+            --argjson chosen_ns "$chosen_ns" --argjson best_ns "$best_ns" \
+            --argjson bound_ns "$(fact one-way .latency.one_way.bound_ns)" \
+            --argjson one_way_rtt_ns "$(median "$out/one-way/latency_results.csv" latency_ns)" \
+            --argjson samples_ns "$(fact samples .latency.rtt_ns.p50)" \
+            --argjson histogram_ns "$(fact histogram .latency.rtt_ns.p50)" '
+            ([$write_ns, $read_ns] | max) as $slower |
+            {
+                write_ns: $write_ns, read_ns: $read_ns, whole_ns: $whole_ns, chunked_ns: $chunked_ns, period_ns: $period_ns,
+                bound_ns: $bound_ns, rtt_ns: $samples_ns,
+                chunked_over_slower_side: ($chunked_ns / $slower), chunked_over_whole: ($chunked_ns / $whole_ns),
+                stream_over_slower_side: ($period_ns / $slower), guest_best_kernel: ($best_ns / $chosen_ns),
+                oneway_bound: ($bound_ns / $one_way_rtt_ns), sampling_cost: ($samples_ns / $histogram_ns)
+            }' >"$out/mode-$round.json"
+    done
+    say "4K at 60 frames a second, a soak of 10^8 messages, a guest that sleeps 10 us"
+    "$BIN/provision" up --guest micro --name "$vm" --shm "$region" --quiet
+    hw 4k60 --preset 4k60
+    hw soak --frames none --messages 100000000 --record histogram
+    "$BIN/provision" down --name "$vm" >/dev/null
+    "$BIN/provision" up --guest micro --name "$vm" --shm "$region" --quiet --guest-args '--spin sleep=10us'
+    hw sleeping --frames none --messages 5000 --warmup 100
+    "$BIN/provision" down --name "$vm" >/dev/null
+    jq -s --argjson late "$(fact 4k60 .bandwidth.late)" \
+        --argjson unexplained "$(late_unexplained "$out/4k60/bandwidth_results.csv")" \
+        --argjson stream "$(fact 4k60 .bandwidth.status_counts)" \
+        --argjson soak "$(fact soak '.latency | [.lost, .duplicated, .reordered]')" \
+        --argjson sent "$(fact soak .latency.sent)" \
+        --argjson sleeping_ns "$(fact sleeping .latency.rtt_ns.p50)" '
+        . as $rounds | '"$JQ_ROWS"'
+        ($stream | add) as $frames | ($frames - $stream.ok) as $lost |
+        ([$rounds[].rtt_ns] | median) as $rtt_ns |
+        [
+            row("chunked_over_slower_side"; "<="; 1.15),
+            row("chunked_over_whole"; "<="; 0.9),
+            row("stream_over_slower_side"; "<="; 1.1),
+            {name: "stream_4k60", value: "\($lost) lost, \($late) late", unit: "of \($frames)",
+             target: "0 lost, <= 1 % late", holds: ($lost == 0 and $late * 100 <= $frames),
+             note: "\($unexplained) late without interference seen beside them"},
+            row("guest_best_kernel"; ">="; 0.97),
+            row("oneway_bound"; "<="; 0.6),
+            row("sampling_cost"; "<="; 1.05),
+            {name: "soak", value: "\($soak[0]), \($soak[1]), \($soak[2])", unit: "of \($sent)",
+             target: "0, 0, 0", holds: ($soak == [0, 0, 0] and $sent >= 100000000)},
+            ($sleeping_ns / $rtt_ns) as $ratio |
+            {name: "seed_ratio", value: ($ratio * 10 | round / 10), unit: "ratio", target: ">= 300", holds: ($ratio >= 300)}
+        ]' "$out"/mode-[0-9]*.json >"$out/mode-rows.json"
+    jq -rs --arg rounds "$mode_rounds" '
+        def median: sort | .[(length - 1) / 2 | floor];
+        def ms($name): "\([.[][$name]] | median / 1e4 | round / 100) ms";
+        "medians of \($rounds) mode rounds, 4K frames: write \(ms("write_ns")), read \(ms("read_ns")), whole " +
+        "\(ms("whole_ns")), chunked \(ms("chunked_ns")), stream period \(ms("period_ns")); one-way bound " +
+        "\([.[].bound_ns] | median) ns, RTT \([.[].rtt_ns] | median) ns"' "$out"/mode-[0-9]*.json
+}
+
+# The median of a column over the ok rows of one frame type.
+frame_median() { # FILE FRAME_TYPE COLUMN_NAME
+    awk -F, -v frame="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "frame_type") c = i } NR == 1 || $c == frame' \
+        "$1" >"$out/frame.csv"
+    median "$out/frame.csv" "$3"
+}
+
+# Late rows beside which no clock gap and no preemption was seen.
+late_unexplained() { # FILE
+    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $at["late"] == 1 && $at["gap_ns"] == 0 && $at["switches"] == 0 { n++ } END { print n + 0 }' "$1"
 }
 
 # What the prototype gave to cloud-init, without its upgrade of all packages: a user, a key, everything else as it
@@ -241,9 +357,12 @@ debian_rounds() {
 }
 
 [ "$rounds" = 0 ] || micro_rounds
+[ "$mode_rounds" = 0 ] || mode_rounds
 [ "$debian_rounds" = 0 ] || debian_rounds
-find "$out" -maxdepth 1 \( -name micro.json -o -name debian-rows.json \) -print | sort -r | xargs jq -s add >"$out/bench.json"
+for rows in micro mode-rows debian-rows; do
+    [ ! -e "$out/$rows.json" ] || cat "$out/$rows.json"
+done | jq -s add >"$out/bench.json"
 jq -r '.[] | [.name, .value, .unit, .target, if .holds then "holds" else "MISSED" end] | @tsv' "$out/bench.json" |
-    awk -F'\t' 'BEGIN { printf "%-22s %9s %-6s %-8s %s\n", "name", "value", "unit", "target", "" }
-        { printf "%-22s %9s %-6s %-8s %s\n", $1, $2, $3, $4, $5 }'
+    awk -F'\t' 'BEGIN { printf "%-24s %9s %-6s %-8s %s\n", "name", "value", "unit", "target", "" }
+        { printf "%-24s %9s %-6s %-8s %s\n", $1, $2, $3, $4, $5 }'
 echo "$out/bench.json"
