@@ -128,15 +128,17 @@ impl LatencySummary {
 
     fn of_histogram(plan: &LatencyPlan) -> Option<Self> {
         let histogram = HistogramSummary::of(plan)?;
-        let lost = plan.lost.unwrap_or(0);
-        let sent = plan.sent.or(plan.messages).unwrap_or(0).max(histogram.count.saturating_add(lost));
+        // `sent` counts the warm-up, too; how those that count ended is in the counts.
+        let mut failed_by_status = plan.status_counts.clone().unwrap_or_default();
+        failed_by_status.retain(|status, count| status != "ok" && *count > 0);
+        let failed = failed_by_status.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
         Some(Self {
             loop_kind: loop_kind(plan.is_open()),
-            sent,
+            sent: histogram.count.saturating_add(failed),
             ok: histogram.count,
-            failed: sent.saturating_sub(histogram.count).saturating_sub(lost),
-            lost,
-            failed_by_status: BTreeMap::new(),
+            failed,
+            lost: 0,
+            failed_by_status,
             rtt_processed: None,
             rtt_received: None,
             from_due_processed: None,

@@ -125,9 +125,9 @@ pub struct BandwidthArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
 
-    /// Chunked mode: how often the watermark advances; a multiple of 64
-    #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = parse_size)]
-    pub chunk: u64,
+    /// Chunked mode: how often the watermark advances; a multiple of 64 [default: 256KiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub chunk: Option<u64>,
 
     /// Stream mode: slots in flight [default: as many as fit, at most 4]
     #[arg(long, value_name = "N")]

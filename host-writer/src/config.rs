@@ -246,6 +246,8 @@ impl BandwidthPlan {
 const ITERATIONS_MAX: u64 = 1_000_000;
 /// Samples kept in memory at the most: 64 bytes each.
 const SAMPLES_MAX: u64 = 50_000_000;
+/// How often the watermark advances unless asked otherwise.
+const CHUNK_BYTES_DEFAULT: u64 = 256 << 10;
 /// Bytes of a cache line: what a chunk is a multiple of.
 const LINE_BYTES: u64 = 64;
 
@@ -324,9 +326,10 @@ impl BandwidthPlan {
             "--iterations {}: at most {ITERATIONS_MAX} payloads of a size are kept as rows",
             args.iterations
         );
+        let chunk_bytes = args.chunk.unwrap_or(CHUNK_BYTES_DEFAULT);
         let mode = match args.mode {
             ModeName::Whole => Mode::Whole,
-            ModeName::Chunked => Mode::Chunked { chunk_bytes: args.chunk },
+            ModeName::Chunked => Mode::Chunked { chunk_bytes },
             ModeName::Stream => Mode::Stream { slots: args.slots, fps: args.fps },
         };
         ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
@@ -339,9 +342,8 @@ impl BandwidthPlan {
             );
         }
         ensure!(
-            args.chunk > 0 && args.chunk.is_multiple_of(LINE_BYTES),
-            "--chunk {} is not a multiple of a cache line ({LINE_BYTES} bytes)",
-            args.chunk
+            chunk_bytes > 0 && chunk_bytes.is_multiple_of(LINE_BYTES),
+            "--chunk {chunk_bytes} is not a multiple of a cache line ({LINE_BYTES} bytes)"
         );
         ensure!(
             args.direction != Direction::Both || args.mode == ModeName::Whole,
@@ -383,7 +385,10 @@ fn apply(preset: Preset, args: &mut Args) {
             args.latency.messages = args.latency.messages.or(Some(0));
             let bandwidth = &mut args.bandwidth;
             bandwidth.mode = ModeName::Stream;
-            bandwidth.frames = Some(crate::cli::FrameList(vec![FrameFormat::Uhd4k]));
+            let others = bandwidth.frames.is_some() || bandwidth.sizes.is_some() || bandwidth.sweep;
+            if !others {
+                bandwidth.frames = Some(crate::cli::FrameList(vec![FrameFormat::Uhd4k]));
+            }
             bandwidth.fps = bandwidth.fps.or(Some(60.0));
             bandwidth.duration = bandwidth.duration.or(Some(Duration::from_secs(10)));
             bandwidth.verify = Digest::None;
@@ -481,7 +486,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_in_one_line_that_names_it() {
         for (args, expected) in [
-            (&["--chunk", "100"][..], "not a multiple of a cache line"),
+            (&["--mode", "chunked", "--chunk", "100"][..], "not a multiple of a cache line"),
             (&["--slots", "2"], "--slots belongs to --mode stream"),
             (&["--mode", "stream", "--slots", "16"], "1 to 15 messages"),
             (&["--fps", "60"], "--fps belongs to --mode stream"),

@@ -44,12 +44,20 @@ impl Results {
         })
     }
 
-    /// Whether every message that counts ended well.
+    /// Puts the rows of each size in the order of their iterations: a frame that was dropped is over before those that were
+    /// in flight then.
+    pub fn put_in_order(&mut self) {
+        for group in self.rows.chunk_by_mut(|a, b| a.size == b.size) {
+            group.sort_by_key(|row| row.iteration);
+        }
+    }
+
+    /// Whether every message ended well, those of the warm-up included.
     #[must_use]
     pub fn all_ok(&self) -> bool {
         let counts = &self.latency.counts;
         counts.of(RowStatus::Ok) == counts.total()
-            && self.latency.duplicated == 0
+            && self.latency.lost + self.latency.duplicated + self.latency.reordered == 0
             && self.rows.iter().all(|row| row.transfer.status == RowStatus::Ok)
     }
 }
@@ -190,5 +198,37 @@ impl LoadFacts {
             guest_command,
             label,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Direction;
+    use crate::transfer::Transfer;
+    use ivshmem_proto::copy::Kernel;
+    use ivshmem_proto::wire::Digest;
+
+    #[test]
+    fn rows_stand_in_the_order_of_their_iterations_size_by_size() {
+        let row = |bytes, iteration| Row {
+            iteration,
+            size: PayloadSize::Bytes(bytes),
+            transfer: Transfer::published(1, Direction::HostToGuest, Digest::None, Ticks(0)),
+            kernel: Kernel::Memcpy,
+            guest_kernel: None,
+            slots: 2,
+            start_ns: 0,
+            from_due_ns: None,
+            late: None,
+            gap_ns: 0,
+            switches: 0,
+        };
+        let mut results = Results::new().unwrap();
+        // The third was dropped while the first two were in flight.
+        results.rows = [(64, 3), (64, 1), (64, 2), (128, 2), (128, 1)].map(|(b, i)| row(b, i)).into();
+        results.put_in_order();
+        let order: Vec<_> = results.rows.iter().map(|row| (row.size.bytes(), row.iteration)).collect();
+        assert_eq!(order, [(64, 1), (64, 2), (64, 3), (128, 1), (128, 2)]);
     }
 }

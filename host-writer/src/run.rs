@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use ivshmem_proto::clock::Clock;
+use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::layout::{LAYOUT_VERSION, REGION_BYTES_DEFAULT};
 use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
@@ -96,6 +97,16 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     }
     region.keep();
     let guest = GuestReport::read(map).context("the guest joined, but")?;
+    if let Some(kernel) = config.bandwidth.as_ref().and_then(|plan| plan.guest_kernel) {
+        let has = feature_names(guest.cpu_features);
+        let lacks = kernel.feature().filter(|needed| !has.contains(needed));
+        if let Some(feature) = lacks {
+            return Err(anyhow!(
+                "--guest-copy {kernel}: the guest's CPU ({}) has no {feature}",
+                guest.cpu_model
+            ));
+        }
+    }
 
     let mut results = Results::new()?;
     let test = Test { config, geometry: &geometry, sizes: &sizes, cpu: cpu_pinned.unwrap_or(0) };
@@ -137,6 +148,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     }
     let one_way = config.latency.filter(|plan| plan.one_way);
     results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, guest.stamp_frequency_hz));
+    results.put_in_order();
     results.latency.fill_histograms(&clock);
     let backing = Backing::of_mapped(&config.shm).ok();
     let calibration = &results.calibration;

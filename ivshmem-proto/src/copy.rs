@@ -98,6 +98,16 @@ impl Kernel {
         return matches!(self, Self::Memcpy);
     }
 
+    /// The CPU feature it needs beyond the architecture's own, as [`crate::cpu::feature_names`] calls it.
+    #[must_use]
+    pub const fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Memcpy | Self::RepMovsb | Self::Sse2 | Self::Sse2Nt => None,
+            Self::Avx2 | Self::Avx2Nt | Self::Avx2NtPages => Some("avx2"),
+            Self::Avx512Nt | Self::Avx512NtPages => Some("avx512f"),
+        }
+    }
+
     /// Whether its stores bypass the caches.
     #[must_use]
     pub const fn is_non_temporal(self) -> bool {

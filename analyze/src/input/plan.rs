@@ -1,5 +1,7 @@
 //! What run.json says of the two tests: what was asked, and the figures only the writer could count.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// The latency test.
@@ -26,6 +28,8 @@ pub struct LatencyPlan {
     pub duration_s: Option<f64>,
     /// Messages sent.
     pub sent: Option<u64>,
+    /// How the messages that count ended.
+    pub status_counts: Option<BTreeMap<String, u64>>,
     /// Messages never acknowledged.
     pub lost: Option<u64>,
     /// Acknowledgements that came twice.

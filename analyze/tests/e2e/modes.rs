@@ -107,7 +107,8 @@ fn a_histogram_without_samples_is_reported_and_not_drawn() {
     let mut json = Experiment::default().run_json();
     json["bandwidth"] = Value::Null;
     json["latency"] = json!({"messages": null, "loop": "closed", "record": "histogram", "duration_s": 60.0,
-        "sent": 5_000_010, "lost": 10, "duplicated": 0, "reordered": 0, "missed_rate": false, "payload_bytes": 8,
+        "sent": 5_001_010, "warmup": 1000, "lost": 10,
+        "status_counts": {"ok": 5_000_000, "timeout_processed": 10}, "duplicated": 0, "reordered": 0, "missed_rate": false, "payload_bytes": 8,
         "rtt_ns": {"p50": 131, "p90": 140, "p99": 171, "p99.9": 2048, "max": 999_999, "count": 5_000_000},
         "one_way": {"accepted": false, "why": "the error bound of 400 ns is larger than the latency"}});
     scene.file("long/run.json", json.to_string());
