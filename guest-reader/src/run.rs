@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ivshmem_proto::clock::{Clock, monotonic_ns};
+use ivshmem_proto::doorbell::GuestWait;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
@@ -152,6 +153,8 @@ fn describe(
         cpu_features: cpu::features(),
         spin: args.spin.spin,
         spin_sleep_ns: args.spin.sleep.as_nanos() as u64,
+        wait: GuestWait::POLL,
+        ring: None,
         cpu_pinned: args.cpu,
         rates,
         kernel_release: uts.release().to_string_lossy().into_owned(),

@@ -172,7 +172,7 @@ impl GuestFacts {
         };
         let device = match report.map_kind {
             MapKind::File => "none (file mapped on the host)".to_owned(),
-            MapKind::Resource2 | MapKind::Resource2Wc => format!("{} 1af4:1110 BAR2", report.device),
+            MapKind::Resource2 | MapKind::Resource2Wc | MapKind::Uio | MapKind::Vfio => format!("{} 1af4:1110 BAR2", report.device),
         };
         Self {
             tool_version: report.tool_version,

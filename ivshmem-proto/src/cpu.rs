@@ -1,8 +1,19 @@
 //! What CPUID says of this CPU: its model and the features that decide how bytes move and time is told.
 
 /// Features by bit position in the guest page's `cpu_features` word. Append only: positions are part of the layout.
-const FEATURES: &[&str] =
-    &["sse4.2", "avx", "avx2", "avx512f", "ermsb", "sha", "aes", "invariant_tsc", "hypervisor", "rdtscp"];
+const FEATURES: &[&str] = &[
+    "sse4.2",
+    "avx",
+    "avx2",
+    "avx512f",
+    "ermsb",
+    "sha",
+    "aes",
+    "invariant_tsc",
+    "hypervisor",
+    "rdtscp",
+    "tcg",
+];
 
 /// The features of this CPU as a bit set.
 #[must_use]
@@ -22,8 +33,27 @@ pub fn features() -> u64 {
         edx(0x8000_0007) & 1 << 8 != 0,
         __cpuid(1).ecx & 1 << 31 != 0,
         edx(0x8000_0001) & 1 << 27 != 0,
+        is_tcg(),
     ];
     present.iter().enumerate().map(|(bit, &set)| u64::from(set) << bit).sum()
+}
+
+/// Whether QEMU translates this CPU's instructions (signature in leaf 0x40000000). A machine with one such CPU has no
+/// fences: TCG leaves them out, although the CPU shares memory with the host's.
+#[must_use]
+#[cfg(target_arch = "x86_64")]
+pub fn is_tcg() -> bool {
+    use std::arch::x86_64::__cpuid;
+    let is_guest = __cpuid(1).ecx & 1 << 31 != 0;
+    let leaf = __cpuid(0x4000_0000);
+    is_guest && [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes) == [*b"TCGT", *b"CGTC", *b"GTCG"]
+}
+
+/// Whether QEMU translates this CPU's instructions: not known here.
+#[must_use]
+#[cfg(not(target_arch = "x86_64"))]
+pub fn is_tcg() -> bool {
+    true
 }
 
 /// The features of this CPU as a bit set.
@@ -71,6 +101,13 @@ mod tests {
     fn names_follow_bits_and_unknown_bits_are_ignored() {
         assert_eq!(feature_names(0b101 | 1 << 60), ["sse4.2", "avx2"]);
         assert!(feature_names(u64::MAX).len() == FEATURES.len());
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn only_a_processor_made_by_qemu_says_that_it_is_translated() {
+        let tcg = feature_names(features()).contains(&"tcg");
+        assert!(tcg == is_tcg() && (!tcg || model().contains("QEMU")));
     }
 
     #[test]

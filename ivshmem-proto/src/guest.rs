@@ -3,16 +3,17 @@
 //! A state machine without I/O, waiting or allocation. The guest is the only writer of the guest page. It treats
 //! the host page as hostile input: words are copied out once and validated before use.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::descriptor::{Descriptor, DescriptorError, Operation, PING_OPERATION, RawDescriptor};
+use crate::doorbell::{GuestCounts, Ring};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{
     GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, RING_ENTRIES, descriptor_words as d, guest_words as g,
     host_words as h, result_words as r,
 };
 use crate::memory::ControlWords;
-use crate::wire::{Kind, State, Status, Verdict};
+use crate::wire::{Kind, State, Status, Verdict, WaitWish};
 use crate::word::{Session, sequence_of, tag_of, watermark, watermark_of};
 
 /// What a look at the published word brought.
@@ -117,6 +118,8 @@ pub struct Guest<'m, M> {
     /// Pings answered in this session.
     answered: u64,
     beats: u64,
+    /// Where the host that opened the latest session is rung.
+    host_ring: Option<Ring>,
 }
 
 impl<'m, M: ControlWords> Guest<'m, M> {
@@ -126,10 +129,23 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         memory.store(g::layout_version, LAYOUT_VERSION, Relaxed);
         memory.store(g::region_bytes, region_bytes, Relaxed);
         memory.store(g::incarnation, incarnation, Relaxed);
+        for word in [g::armed, g::interrupts, g::rings_sent, g::rescued] {
+            memory.store(word, 0, Relaxed);
+        }
         memory.store(g::state, State::Ready.to_wire(), Relaxed);
         // SYNC: the magic comes last; the host reads everything else only after the session's echo.
         memory.store(g::magic, GUEST_MAGIC, Release);
-        Self { memory, region_bytes, attached: None, tag: NO_TAG, last: 0, newest: 0, answered: 0, beats: 0 }
+        Self {
+            memory,
+            region_bytes,
+            attached: None,
+            tag: NO_TAG,
+            last: 0,
+            newest: 0,
+            answered: 0,
+            beats: 0,
+            host_ring: None,
+        }
     }
 
     /// Looks once at the published word. A new message is acknowledged with RECEIVED before anything else.
@@ -221,6 +237,7 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         let (magic, version) = (m.load(h::magic, Relaxed), m.load(h::layout_version, Relaxed));
         let (bytes, session) = (m.load(h::region_bytes, Relaxed), m.load(h::session, Relaxed));
         let (slot_count, slot_bytes) = (m.load(h::slot_count, Relaxed), m.load(h::slot_bytes, Relaxed));
+        let ring = m.load(h::ring, Relaxed);
         // SYNC: the reader's half of the sequence lock in `Host::open`: the fence keeps the loads above before
         // the second look, and an unchanged session tag means that they all belong to it.
         m.fence(Acquire);
@@ -243,7 +260,10 @@ impl<'m, M: ControlWords> Guest<'m, M> {
             }
         };
         match joined {
-            Ok((session, geometry)) => Event::Invited { session, geometry },
+            Ok((session, geometry)) => {
+                self.host_ring = Ring::from_wire(ring);
+                Event::Invited { session, geometry }
+            }
             Err(refusal) => {
                 (self.attached, self.tag) = (None, NO_TAG);
                 (self.last, self.newest) = (word, word);
@@ -352,6 +372,60 @@ impl<'m, M: ControlWords> Guest<'m, M> {
     /// Changes a verdict that was given: a fault, which a host must notice.
     pub fn change_verdict(&mut self, sequence: u64, verdict: Verdict) {
         self.memory.store(r::verdict_status(sequence), verdict.to_wire(), Release);
+    }
+
+    /// Whether a look would find something.
+    #[must_use]
+    #[inline(always)]
+    pub fn has_news(&self) -> bool {
+        self.memory.load(h::publish, Relaxed) != self.newest
+    }
+
+    /// Asks to be rung. Look once more after it ([`Self::has_news`]), then sleep.
+    #[inline]
+    pub fn arm(&mut self) {
+        self.memory.store(g::armed, 1, Relaxed);
+        // SYNC: with the fence in `Host::guest_is_armed`, of two sides that each store and then look at the other's word at
+        // least one sees the other's store: the host rings, or the look that follows finds its message.
+        self.memory.fence(SeqCst);
+    }
+
+    /// Asks no longer.
+    #[inline]
+    pub fn disarm(&mut self) {
+        self.memory.store(g::armed, 0, Relaxed);
+    }
+
+    /// After an acknowledgement: whether the host sleeps, or is about to, and is to be rung at this phase
+    /// ([`crate::doorbell::AT_PROCESSED`] or [`crate::doorbell::AT_RECEIVED`]).
+    #[must_use]
+    #[inline(always)]
+    pub fn host_is_armed(&self, phase: u64) -> bool {
+        // SYNC: pairs with the fence in `Host::arm`.
+        self.memory.fence(SeqCst);
+        self.memory.load(h::armed, Relaxed) & phase != 0
+    }
+
+    /// Where the host of the session this guest serves is rung; `None` when it has no doorbell, and cannot ring this guest
+    /// either.
+    #[must_use]
+    pub fn host_ring(&self) -> Option<Ring> {
+        self.host_ring
+    }
+
+    /// How the host would have this guest wait.
+    #[must_use]
+    #[inline]
+    pub fn wish(&self) -> WaitWish {
+        WaitWish::from_wire(self.memory.load(h::wait_wish, Relaxed)).unwrap_or(WaitWish::AsSet)
+    }
+
+    /// Shows what was counted since this guest announced itself.
+    #[inline]
+    pub fn show(&mut self, counts: &GuestCounts) {
+        self.memory.store(g::interrupts, counts.interrupts, Relaxed);
+        self.memory.store(g::rings_sent, counts.rings_sent, Relaxed);
+        self.memory.store(g::rescued, counts.rescued, Relaxed);
     }
 
     /// Shows that this side is alive.

@@ -6,13 +6,14 @@
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 use crate::descriptor::{PING_OPERATION, RawDescriptor};
+use crate::doorbell::{GuestCounts, Ring};
 use crate::geometry::Geometry;
 use crate::layout::{
     GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, PAGE_BYTES, RING_ENTRIES, WordOffset, descriptor_words as d,
     guest_words as g, host_words as h, result_words as r,
 };
 use crate::memory::ControlWords;
-use crate::wire::{State, Status, Verdict};
+use crate::wire::{State, Status, Verdict, WaitWish};
 use crate::word::{SEQUENCE_MAX, Session, sequence_of, tag_of, watermark, watermark_of};
 
 /// What the guest page says about its owner.
@@ -128,12 +129,17 @@ impl<'m, M: ControlWords> Host<'m, M> {
     /// Opens a new session, whatever an earlier one left behind. `random` makes the session's identity; its tag
     /// differs from every tag still standing in the region.
     pub fn open(memory: &'m M, geometry: &Geometry, random: u64) -> Self {
+        Self::open_with_ring(memory, geometry, random, None)
+    }
+
+    /// The same for a host that has a doorbell: `ring` is where the guest rings it.
+    pub fn open_with_ring(memory: &'m M, geometry: &Geometry, random: u64, ring: Option<Ring>) -> Self {
         let tag = |at| tag_of(memory.load(at, Relaxed));
-        let ring = (0..RING_ENTRIES).flat_map(|i| [tag(r::word(i)), tag(r::verdict_word(i))]);
+        let entries = (0..RING_ENTRIES).flat_map(|i| [tag(r::word(i)), tag(r::verdict_word(i))]);
         // The echo tells what a guest still serves when the host before this one died while it opened a session.
         let echo = Session::from_wire(memory.load(g::session_echo, Relaxed)).map(Session::tag);
         let stale: Vec<u64> =
-            [h::publish, g::received, g::processed].map(tag).into_iter().chain(ring).chain(echo).collect();
+            [h::publish, g::received, g::processed].map(tag).into_iter().chain(entries).chain(echo).collect();
         let mut session = Session::from_random(random, 0);
         while stale.contains(&session.tag()) {
             session = Session::from_random(session.id().wrapping_add(1), session.tag());
@@ -154,6 +160,10 @@ impl<'m, M: ControlWords> Host<'m, M> {
         host.put(h::slot_bytes, geometry.slot_bytes(), Relaxed);
         host.put(h::session, session.id(), Relaxed);
         host.put(h::watermark, 0, Relaxed);
+        host.put(h::ring, ring.map_or(0, Ring::to_wire), Relaxed);
+        for word in [h::wait_wish, h::armed] {
+            host.put(word, 0, Relaxed);
+        }
         for sequence in 0..RING_ENTRIES {
             host.put(d::word(sequence), 0, Relaxed);
         }
@@ -448,6 +458,49 @@ impl<'m, M: ControlWords> Host<'m, M> {
         })?;
         self.memory.store(h::magic.plus(index), written, Release);
         Some(Tampered { at: index * 8, written, found })
+    }
+
+    /// Asks to be rung: `phases` is made of [`crate::doorbell::AT_PROCESSED`] and [`crate::doorbell::AT_RECEIVED`]. Look once
+    /// more after it, then sleep.
+    #[inline]
+    pub fn arm(&mut self, phases: u64) {
+        self.put(h::armed, phases, Relaxed);
+        // SYNC: with the fence in `Guest::host_is_armed`, of two sides that each store and then look at the other's word at
+        // least one sees the other's store: the guest rings, or the look that follows finds its acknowledgement.
+        self.memory.fence(SeqCst);
+    }
+
+    /// Asks no longer.
+    #[inline]
+    pub fn disarm(&mut self) {
+        self.put(h::armed, 0, Relaxed);
+    }
+
+    /// After publishing: whether the guest sleeps, or is about to, and must be rung.
+    #[must_use]
+    #[inline(always)]
+    pub fn guest_is_armed(&self) -> bool {
+        // SYNC: pairs with the fence in `Guest::arm`.
+        self.memory.fence(SeqCst);
+        self.memory.load(g::armed, Relaxed) != 0
+    }
+
+    /// Where the guest is rung, by its own word.
+    #[must_use]
+    pub fn guest_ring(&self) -> Option<Ring> {
+        Ring::from_wire(self.memory.load(g::ring, Relaxed))
+    }
+
+    /// Tells the guest how to wait. It heeds that when it is about to wait the next time.
+    pub fn wish(&mut self, wish: WaitWish) {
+        self.put(h::wait_wish, wish.to_wire(), Relaxed);
+    }
+
+    /// What the guest has counted since it started.
+    #[must_use]
+    pub fn guest_counts(&self) -> GuestCounts {
+        let of = |at| self.memory.load(at, Relaxed);
+        GuestCounts { interrupts: of(g::interrupts), rings_sent: of(g::rings_sent), rescued: of(g::rescued) }
     }
 
     /// Shows that this side is alive. For the long waits, outside timers.

@@ -1,4 +1,4 @@
-//! Layout v2 of the region, pinned: what lies where, and who may write it.
+//! Layout v3 of the region, pinned: what lies where, and who may write it.
 //!
 //! ```text
 //! page 0   0x0000  host page    written by the host only
@@ -15,7 +15,7 @@
 use std::mem::{align_of, offset_of, size_of};
 
 /// Version of this layout. A peer of any other version is refused by name.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 /// First word of the host page: `"IVSHMHST"` read as a little-endian integer.
 pub const HOST_MAGIC: u64 = u64::from_le_bytes(*b"IVSHMHST");
 /// First word of the guest page: `"IVSHMGST"` read as a little-endian integer.
@@ -65,7 +65,13 @@ pub struct HostPage {
     _pad3: [u64; 28],
     /// Hot in chunked publication: payload bytes that are valid so far.
     pub watermark: u64,
-    _pad4: [u64; 47],
+    _pad4: [u64; 15],
+    pub ring: u64,
+    pub wait_wish: u64,
+    _pad5: [u64; 14],
+    /// Hot where the host sleeps.
+    pub armed: u64,
+    _pad6: [u64; 15],
     pub descriptors: [DescriptorEntry; RING_ENTRIES as usize],
     _reserved: [u64; 128],
 }
@@ -92,11 +98,17 @@ pub struct GuestPage {
     pub region_bytes: u64,
     pub session_echo: u64,
     pub incarnation: u64,
-    _pad0: [u64; 11],
+    pub ring: u64,
+    pub wait: u64,
+    _pad0: [u64; 9],
     pub state: u64,
     _pad1: [u64; 15],
     pub heartbeat: u64,
-    _pad2: [u64; 31],
+    _pad2: [u64; 23],
+    pub interrupts: u64,
+    pub rings_sent: u64,
+    pub rescued: u64,
+    _pad7: [u64; 5],
     /// Hot.
     pub received: u64,
     _pad3: [u64; 15],
@@ -107,8 +119,8 @@ pub struct GuestPage {
     pub seen_ticks: u64,
     pub answered: u64,
     _pad4: [u64; 11],
-    /// Hot.
-    pub verdict: u64,
+    /// Hot where the guest sleeps.
+    pub armed: u64,
     _pad5: [u64; 15],
     /// Hot when the guest publishes in chunks: payload bytes that are valid so far.
     pub watermark: u64,
@@ -183,6 +195,9 @@ const _: () = {
     assert!(offset_of!(HostPage, length) == 0x190);
     assert!(offset_of!(HostPage, token) == 0x198);
     assert!(offset_of!(HostPage, watermark) == 0x280);
+    assert!(offset_of!(HostPage, ring) == 0x300);
+    assert!(offset_of!(HostPage, wait_wish) == 0x308);
+    assert!(offset_of!(HostPage, armed) == 0x380);
     assert!(offset_of!(HostPage, descriptors) == 0x400);
     assert!(size_of::<DescriptorEntry>() == RING_ENTRY_BYTES && RING_ENTRIES.is_power_of_two());
     assert!(offset_of!(DescriptorEntry, digest) == 0x28);
@@ -193,15 +208,20 @@ const _: () = {
     assert!(offset_of!(GuestPage, region_bytes) == 0x010);
     assert!(offset_of!(GuestPage, session_echo) == 0x018);
     assert!(offset_of!(GuestPage, incarnation) == 0x020);
+    assert!(offset_of!(GuestPage, ring) == 0x028);
+    assert!(offset_of!(GuestPage, wait) == 0x030);
     assert!(offset_of!(GuestPage, state) == 0x080);
     assert!(offset_of!(GuestPage, heartbeat) == 0x100);
+    assert!(offset_of!(GuestPage, interrupts) == 0x1C0);
+    assert!(offset_of!(GuestPage, rings_sent) == 0x1C8);
+    assert!(offset_of!(GuestPage, rescued) == 0x1D0);
     assert!(offset_of!(GuestPage, received) == 0x200);
     assert!(offset_of!(GuestPage, processed) == 0x280);
     assert!(offset_of!(GuestPage, status) == 0x288);
     assert!(offset_of!(GuestPage, token_echo) == 0x290);
     assert!(offset_of!(GuestPage, seen_ticks) == 0x298);
     assert!(offset_of!(GuestPage, answered) == 0x2A0);
-    assert!(offset_of!(GuestPage, verdict) == 0x300);
+    assert!(offset_of!(GuestPage, armed) == 0x300);
     assert!(offset_of!(GuestPage, watermark) == 0x380);
     assert!(offset_of!(GuestPage, map_kind) == 0x400);
     assert!(offset_of!(GuestPage, candidate_count) == 0x470);
@@ -257,13 +277,14 @@ macro_rules! words {
 /// Words of the host page.
 pub mod host_words {
     words!(HostPage at 0 => magic, layout_version, region_bytes, session, slot_count, slot_bytes, state, heartbeat,
-        publish, operation, length, token, watermark);
+        publish, operation, length, token, watermark, ring, wait_wish, armed);
 }
 
 /// Words of the guest page.
 pub mod guest_words {
-    words!(GuestPage at super::PAGE_BYTES => magic, layout_version, region_bytes, session_echo, incarnation, state,
-        heartbeat, received, processed, status, token_echo, seen_ticks, answered, verdict, watermark, map_kind,
+    words!(GuestPage at super::PAGE_BYTES => magic, layout_version, region_bytes, session_echo, incarnation, ring, wait,
+        state, heartbeat, interrupts, rings_sent, rescued, received, processed, status, token_echo, seen_ticks, answered,
+        armed, watermark, map_kind,
         memory_type, clock_source, clock_frequency_hz, clock_resolution_ps, clock_overhead_ps, cpu_features, spin,
         spin_sleep_ns, cpu_pinned_plus_1, measured_bytes, copy_kernel, scan_region_bytes_per_s, scan_anon_bytes_per_s,
         candidate_count, stamp_frequency_hz, candidates, kernel_release, cpu_model, device, tool_version);

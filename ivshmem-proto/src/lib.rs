@@ -9,10 +9,12 @@
 //! - [`digest`], [`pattern`]: whether the bytes that arrived are those that were sent
 //! - [`memory_note`]: what the type of the guest's mapping costs, in a sentence
 //! - [`clock`], [`clock_offset`]: telling time, and the peer's clock against ours
+//! - [`doorbell`]: how a peer is told instead of looking; [`adaptive`]: how long to look first; [`event`]: sleeping
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
+pub mod adaptive;
 pub mod affinity;
 pub mod clock;
 pub mod clock_offset;
@@ -20,6 +22,8 @@ pub mod copy;
 pub mod cpu;
 pub mod descriptor;
 pub mod digest;
+pub mod doorbell;
+pub mod event;
 pub mod frame;
 pub mod geometry;
 pub mod guest;

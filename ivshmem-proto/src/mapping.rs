@@ -5,8 +5,9 @@
 //! [`PayloadRange`] by [`crate::geometry::Geometry`]) and checked once more against the mapped length.
 #![allow(unsafe_code, reason = "one of the three modules that touch raw memory")]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -17,6 +18,7 @@ use nix::libc;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use crate::copy::{self, Kernel};
+use crate::doorbell::Ring;
 use crate::geometry::PayloadRange;
 use crate::layout::{PAGE_BYTES, WordOffset};
 use crate::memory::{ControlWords, Payload};
@@ -103,6 +105,33 @@ impl Mapping {
         Ok(Self { map, file, path: path.to_owned(), is_write_combined })
     }
 
+    /// Maps the region behind a descriptor that a server gave: a file or a memfd. Opened anew, because every peer of the
+    /// server shares the descriptor's open file description, and with it what [`Self::own`] locks.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; the path in them is the file's own, where it has one.
+    pub fn from_fd(fd: BorrowedFd<'_>) -> Result<Self, MapError> {
+        let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        // A memfd's name is no path, but the best there is to show.
+        let path = std::fs::read_link(&link).unwrap_or_else(|_| link.clone());
+        let io = |error| MapError::Map { path: path.clone(), error };
+        let file = OpenOptions::new().read(true).write(true).open(&link).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
+        Self::of_device(file, 0, bytes, path)
+    }
+
+    /// Maps `bytes` bytes of a device from `offset`: the shared memory of a UIO or VFIO device. `path` is for errors.
+    ///
+    /// # Errors
+    /// It cannot be mapped, or is not a power of two in range.
+    pub fn of_device(file: File, offset: u64, bytes: u64, path: PathBuf) -> Result<Self, MapError> {
+        check_size(bytes).map_err(|_| MapError::Size { path: path.clone(), bytes })?;
+        let io = |error| MapError::Map { path: path.clone(), error };
+        let length = usize::try_from(bytes).map_err(|e| io(io::Error::other(e)))?;
+        let map = MmapOptions::new().offset(offset).len(length).map_raw(&file).map_err(io)?;
+        Ok(Self { map, file, path, is_write_combined: false })
+    }
+
     /// Claims a control page for this process, so that no second writer of the same side can start. The claim
     /// is a lock on those bytes of the file and ends with the mapping.
     ///
@@ -181,6 +210,66 @@ impl Mapping {
         assert!(end.is_some_and(|end| end <= self.map.len()), "payload range outside the mapping");
         // SAFETY: the assertion above keeps the offset inside the mapping.
         unsafe { self.map.as_mut_ptr().add(range.offset()) }
+    }
+}
+
+/// The registers of an ivshmem device: BAR0 (QEMU's docs/specs/ivshmem-spec.txt).
+#[derive(Debug)]
+pub struct Registers {
+    map: MmapRaw,
+    /// Where in its page the BAR begins: it is smaller than one.
+    within: usize,
+}
+
+/// Bytes of BAR0.
+const REGISTERS_BYTES: usize = 256;
+/// Offset of the register that holds this peer's number.
+const IV_POSITION: usize = 8;
+/// Offset of the register that rings a peer.
+const DOORBELL: usize = 12;
+
+impl Registers {
+    /// Maps them: sysfs `resource0`, or a UIO or VFIO device's first region. The page that holds them begins at `offset` in
+    /// the file, and they begin `within` bytes later.
+    ///
+    /// # Errors
+    /// `mmap` refuses, or they would not lie in one page.
+    pub fn map(file: &File, offset: u64, within: usize) -> io::Result<Self> {
+        if within + REGISTERS_BYTES > PAGE_BYTES || !within.is_multiple_of(REGISTERS_BYTES) {
+            return Err(io::Error::other(format!("registers cannot begin {within:#x} bytes into a page")));
+        }
+        let map = MmapOptions::new().offset(offset).len(PAGE_BYTES).map_raw(file)?;
+        Ok(Self { map, within })
+    }
+
+    fn register(&self, offset: usize) -> *mut u32 {
+        // SAFETY: `offset` is one of the registers' below, `within` leaves them inside the mapped page (checked by `map`), and
+        // both are multiples of four.
+        unsafe { self.map.as_mut_ptr().add(self.within + offset).cast() }
+    }
+
+    /// This peer's number at the server; `None` when the device has none.
+    #[must_use]
+    pub fn iv_position(&self) -> Option<u16> {
+        // SAFETY: the pointer is valid and aligned, and the mapping lives as long as `self`. A device's register changes by
+        // itself, hence volatile.
+        let position = unsafe { self.register(IV_POSITION).read_volatile() };
+        // Minus one while the device waits for its server.
+        u16::try_from(position).ok()
+    }
+
+    /// Rings a peer. One that is not there is nobody's harm: the device ignores it.
+    #[inline(always)]
+    pub fn ring(&self, ring: Ring) {
+        // SAFETY: as above; four bytes are the only width the device takes, and what is written there it alone reads.
+        unsafe { self.register(DOORBELL).write_volatile(ring.register()) }
+    }
+
+    /// Makes every earlier store visible to the host where the CPU's own fences are left out ([`crate::cpu::is_tcg`]): QEMU
+    /// takes a lock to read a register for the guest.
+    #[inline]
+    pub fn drain_stores(&self) {
+        let _ = self.iv_position();
     }
 }
 
@@ -299,6 +388,7 @@ mod tests {
     use crate::geometry::Geometry;
     use crate::layout::{guest_words, host_words};
     use crate::region_file::ensure;
+    use std::os::fd::AsFd as _;
 
     fn region() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -339,6 +429,42 @@ mod tests {
             a.store(host_words::publish, 44 + order as u64, order);
             assert_eq!(b.load(host_words::publish, Ordering::Acquire), 44 + order as u64);
         }
+    }
+
+    #[test]
+    fn a_descriptor_maps_what_its_file_holds_and_each_peer_that_got_it_can_claim_a_page() {
+        use nix::sys::memfd::{MFdFlags, memfd_create};
+        let fd = memfd_create("region", MFdFlags::MFD_CLOEXEC).unwrap();
+        let short = Mapping::from_fd(fd.as_fd()).unwrap_err();
+        assert!(matches!(short, MapError::Size { bytes: 0, .. }), "{short}");
+        nix::unistd::ftruncate(&fd, 1 << 20).unwrap();
+        let (a, b) = (Mapping::from_fd(fd.as_fd()).unwrap(), Mapping::from_fd(fd.as_fd()).unwrap());
+        a.store(host_words::session, 42, Ordering::Release);
+        assert_eq!(b.load(host_words::session, Ordering::Acquire), 42);
+        a.own(ControlPage::Host).unwrap();
+        assert!(matches!(b.own(ControlPage::Host), Err(MapError::Owned { page: ControlPage::Host, .. })));
+        a.check_not_shrunk().unwrap();
+        assert!(a.path().to_string_lossy().starts_with("/memfd:region"), "{:?}", a.path());
+    }
+
+    #[test]
+    fn the_registers_are_where_the_device_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resource0");
+        std::fs::write(&path, vec![0; 3 * PAGE_BYTES]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let registers = Registers::map(&file, PAGE_BYTES as u64, 0x300).unwrap();
+        let at = |offset: usize| {
+            let start = PAGE_BYTES + 0x300 + offset;
+            u32::from_le_bytes(std::fs::read(&path).unwrap()[start..start + 4].try_into().unwrap())
+        };
+        registers.ring(Ring { peer: 3, vector: 1 });
+        assert_eq!((at(DOORBELL), at(DOORBELL + 4), at(DOORBELL - 4)), (0x0003_0001, 0, 0));
+        assert_eq!(registers.iv_position(), Some(0));
+        std::os::unix::fs::FileExt::write_all_at(&file, &u32::MAX.to_le_bytes(), PAGE_BYTES as u64 + 0x308)
+            .unwrap();
+        assert_eq!(registers.iv_position(), None);
+        assert!(Registers::map(&file, 0, 0xF80).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::Clock;
 use crate::copy::Kernel;
+use crate::doorbell::{GuestWait, Ring};
 use crate::layout::{CANDIDATES_MAX, Candidate, WordOffset, guest_words as g};
 use crate::memory::ControlWords;
 use crate::wire::{ClockSource, MapKind, MemoryType, Spin};
@@ -32,6 +33,10 @@ pub struct GuestReport {
     pub spin: Spin,
     /// How long it sleeps between two looks, for [`Spin::Sleep`].
     pub spin_sleep_ns: u64,
+    /// How it waits.
+    pub wait: GuestWait,
+    /// How it is rung; `None` when it cannot be.
+    pub ring: Option<Ring>,
     /// The CPU it is pinned to.
     pub cpu_pinned: Option<u32>,
     /// What it measured at its start.
@@ -132,6 +137,8 @@ impl GuestReport {
         put(g::spin, self.spin.to_wire());
         put(g::cpu_pinned_plus_1, self.cpu_pinned.map_or(0, |cpu| u64::from(cpu) + 1));
         put(g::spin_sleep_ns, self.spin_sleep_ns);
+        put(g::wait, self.wait.to_wire());
+        put(g::ring, self.ring.map_or(0, Ring::to_wire));
         self.rates.write(memory);
         put_text(memory, g::kernel_release, LONG_TEXT_WORDS, &self.kernel_release);
         put_text(memory, g::cpu_model, LONG_TEXT_WORDS, &self.cpu_model);
@@ -160,6 +167,8 @@ impl GuestReport {
             spin: known("spin", get(g::spin), Spin::from_wire)?,
             cpu_pinned: known("cpu_pinned", get(g::cpu_pinned_plus_1), pinned)?,
             spin_sleep_ns: get(g::spin_sleep_ns),
+            wait: known("wait", get(g::wait), GuestWait::from_wire)?,
+            ring: known("ring", get(g::ring), Ring::from_word)?,
             rates: RateReport::read(memory)?,
             kernel_release: get_text(memory, g::kernel_release, LONG_TEXT_WORDS),
             cpu_model: get_text(memory, g::cpu_model, LONG_TEXT_WORDS),
@@ -241,6 +250,7 @@ fn get_text(memory: &impl ControlWords, at: WordOffset, words: usize) -> String 
 mod tests {
     use super::*;
     use crate::memory::HeapRegion;
+    use crate::wire::WaitSource;
     use proptest::prelude::*;
 
     fn sample() -> GuestReport {
@@ -258,6 +268,8 @@ mod tests {
             spin: Spin::Pause,
             cpu_pinned: Some(0),
             spin_sleep_ns: 0,
+            wait: GuestWait { source: WaitSource::Uio, adaptive: true, can_ring: true },
+            ring: Some(Ring { peer: 3, vector: 1 }),
             rates: RateReport {
                 bytes: 4096,
                 chosen: Some(Kernel::Avx2),

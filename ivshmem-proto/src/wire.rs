@@ -147,6 +147,10 @@ wire_enum! {
         Resource2 = 2 => "resource2",
         /// sysfs `resource2_wc`.
         Resource2Wc = 3 => "resource2_wc",
+        /// A UIO device of the driver `ivshmem_uio`.
+        Uio = 4 => "uio",
+        /// A region of a VFIO device.
+        Vfio = 5 => "vfio",
     }
 }
 
@@ -190,6 +194,30 @@ wire_enum! {
     }
 }
 
+wire_enum! {
+    /// What tells a guest that sleeps of a message.
+    WaitSource {
+        /// Nothing: it looks.
+        Poll = 1 => "poll",
+        /// An interrupt through a UIO device.
+        Uio = 2 => "uio",
+        /// An interrupt through VFIO.
+        Vfio = 3 => "vfio",
+        /// An eventfd: a peer on the host.
+        Doorbell = 4 => "doorbell",
+    }
+}
+
+wire_enum! {
+    /// How the host would have the guest wait.
+    WaitWish {
+        /// As it was started.
+        AsSet = 0 => "as set",
+        /// Looking: for exchanges of timestamps, which a wake-up would blur.
+        Poll = 1 => "poll",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +247,7 @@ mod tests {
         check(MemoryType::ALL, MemoryType::to_wire, MemoryType::from_wire);
         check(ClockSource::ALL, ClockSource::to_wire, ClockSource::from_wire);
         check(Spin::ALL, Spin::to_wire, Spin::from_wire);
+        check(WaitSource::ALL, WaitSource::to_wire, WaitSource::from_wire);
+        check(WaitWish::ALL, WaitWish::to_wire, WaitWish::from_wire);
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64 as Plain, Ordering};
 
 use ivshmem_proto::descriptor::{Descriptor, Operation, RawDescriptor};
+use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::host::{Host, Presence, Reached};
@@ -515,5 +516,137 @@ fn a_host_that_sees_the_guests_mark_or_its_answer_sees_the_bytes() {
         assert_eq!(region.payload[1].load(Ordering::Relaxed), 42);
         assert_eq!(host.outcome(sequence).unwrap().copy_ns, 5);
         guest.join().unwrap();
+    });
+}
+
+/// What becomes of a sleeper and of whoever has something to tell it, when both begin at once.
+struct Race {
+    /// The sleeper's last look found nothing: it sleeps.
+    slept: bool,
+    /// The other saw that it should ring.
+    rang: bool,
+}
+
+/// The guest goes to sleep while the host publishes.
+fn guest_sleeps<M: ControlWords + Send + Sync + 'static>(
+    region: &Arc<LoomRegion>,
+    of: fn(Arc<LoomRegion>) -> M,
+) -> Race {
+    let mut host = Host::open(&**region, &geometry(), TAG);
+    drop(attach(region, &host));
+    let ours = of(Arc::clone(region));
+    let sleeper = thread::spawn(move || {
+        let mut guest = Guest::announce(&ours, REGION_BYTES, 2);
+        match guest.poll() {
+            Event::Invited { session, geometry } => guest.join(session, geometry),
+            // The message is there already: a guest that looks joins and takes it.
+            other => panic!("{other:?}"),
+        }
+        if !matches!(guest.poll(), Event::Idle) {
+            return false;
+        }
+        guest.arm();
+        !guest.has_news()
+    });
+    host.publish_ping(9).unwrap();
+    let rang = host.guest_is_armed();
+    Race { slept: sleeper.join().unwrap(), rang }
+}
+
+/// The host goes to sleep while the guest acknowledges.
+fn host_sleeps<M: ControlWords + Send + Sync + 'static>(
+    region: &Arc<LoomRegion>,
+    of: fn(Arc<LoomRegion>) -> M,
+) -> Race {
+    let mut host = Host::open(&**region, &geometry(), TAG);
+    drop(attach(region, &host));
+    let sequence = host.publish_ping(9).unwrap();
+    let theirs = of(Arc::clone(region));
+    let ringer = thread::spawn(move || {
+        let mut guest = Guest::announce(&theirs, REGION_BYTES, 2);
+        match guest.poll() {
+            Event::Invited { session, geometry } => guest.join(session, geometry),
+            other => panic!("{other:?}"),
+        }
+        let Event::Ping { word, token } = guest.poll() else { panic!("the ping is there") };
+        guest.complete_ping(word, token);
+        guest.host_is_armed(AT_PROCESSED)
+    });
+    host.arm(AT_PROCESSED);
+    let slept = !host.is_processed(sequence);
+    Race { slept, rang: ringer.join().unwrap() }
+}
+
+/// A region whose full fences are left out, as TCG leaves out those of a guest with one CPU.
+struct Unfenced(Arc<LoomRegion>);
+
+impl ControlWords for Unfenced {
+    fn load(&self, at: WordOffset, order: Ordering) -> u64 {
+        self.0.load(at, order)
+    }
+
+    fn store(&self, at: WordOffset, value: u64, order: Ordering) {
+        self.0.store(at, value, order);
+    }
+
+    fn fence(&self, order: Ordering) {
+        if order != Ordering::SeqCst {
+            self.0.fence(order);
+        }
+    }
+}
+
+impl ControlWords for Fenced {
+    fn load(&self, at: WordOffset, order: Ordering) -> u64 {
+        self.0.load(at, order)
+    }
+
+    fn store(&self, at: WordOffset, value: u64, order: Ordering) {
+        self.0.store(at, value, order);
+    }
+
+    fn fence(&self, order: Ordering) {
+        self.0.fence(order);
+    }
+}
+
+/// The region as it is.
+struct Fenced(Arc<LoomRegion>);
+
+fn no_sleep_over_a_message(race: &Race) {
+    assert!(race.rang || !race.slept, "asleep, and nobody rings");
+}
+
+#[test]
+fn a_guest_that_goes_to_sleep_finds_the_message_or_is_rung() {
+    model(|| {
+        let region = LoomRegion::new(&[h::publish, g::armed]);
+        no_sleep_over_a_message(&guest_sleeps(&region, Fenced));
+    });
+}
+
+#[test]
+fn a_host_that_goes_to_sleep_finds_the_acknowledgement_or_is_rung() {
+    model(|| {
+        let region = LoomRegion::new(&[h::armed, g::processed]);
+        no_sleep_over_a_message(&host_sleeps(&region, Fenced));
+    });
+}
+
+#[test]
+#[should_panic(expected = "asleep, and nobody rings")]
+fn without_a_fence_in_the_guest_that_sleeps_a_message_is_slept_over() {
+    model(|| {
+        let region = LoomRegion::new(&[h::publish, g::armed]);
+        no_sleep_over_a_message(&guest_sleeps(&region, Unfenced));
+    });
+}
+
+#[test]
+#[should_panic(expected = "asleep, and nobody rings")]
+fn without_a_fence_in_the_guest_that_rings_an_acknowledgement_is_slept_over() {
+    model(|| {
+        let region = LoomRegion::new(&[h::armed, g::processed]);
+        no_sleep_over_a_message(&host_sleeps(&region, Unfenced));
     });
 }

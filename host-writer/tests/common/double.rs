@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::Descriptor;
+use ivshmem_proto::doorbell::GuestWait;
 use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::report::{ClockReport, CopyRate, GuestReport, Rate, RateReport};
@@ -64,6 +65,8 @@ pub fn guest(
             cpu_features: u64::MAX,
             spin: Spin::None,
             spin_sleep_ns: 0,
+            wait: GuestWait::POLL,
+            ring: None,
             cpu_pinned: None,
             rates: rates(10_000_000_000),
             kernel_release: "\x1b[31mred".into(),
