@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use ivshmem_proto::wire::Spin;
+use ivshmem_proto::wire::{Spin, WaitSource};
 
 use crate::inject::Injection;
 
@@ -26,6 +26,25 @@ pub struct Args {
     /// kinder to a hyper-thread sibling, far slower under TCG), or sleep=TIME as slow pollers do, such as sleep=10us
     #[arg(long, value_name = "none|pause|sleep=TIME", default_value = "none")]
     pub spin: SpinChoice,
+
+    /// How to wait for messages in sessions with a host that has a doorbell (host-writer --server): poll (look), uio or vfio
+    /// (sleep until an interrupt), doorbell (the same without a guest: with --server), adaptive (look for as long as recent
+    /// messages took to come, then sleep; by uio where its driver is there, else by vfio)
+    #[arg(
+        long,
+        value_name = "poll|uio|vfio|doorbell|adaptive[=uio|=vfio]",
+        default_value = "poll",
+        value_parser = parse_wait
+    )]
+    pub wait: WaitChoice,
+
+    /// The interrupt vector to be rung at
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub vector: u16,
+
+    /// Be a peer of the ivshmem server at this socket instead of a guest: the native baseline with doorbells
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["map", "device"])]
+    pub server: Option<PathBuf>,
 
     /// Pin to this CPU
     #[arg(long, value_name = "N")]
@@ -48,6 +67,9 @@ Examples:
   guest-reader --device 0000:00:04.0 --cpu 1
                                       one of several devices, pinned
   guest-reader --map /dev/shm/ivshmem on the host: the native baseline
+  guest-reader --wait uio             asleep until the host rings
+  guest-reader --server PATH --wait adaptive
+                                      on the host, as a peer of the server
 
 Serves one session after another; SIGINT or SIGTERM ends it.
 Exit status: 0 stopped on request, 1 failed, 2 usage.";
@@ -75,6 +97,54 @@ impl FromStr for MapChoice {
             "resource2_wc" => Ok(Self::Resource2Wc),
             path if path.contains('/') => Ok(Self::File(path.into())),
             _ => Err("expected auto, resource2, resource2_wc, or a path with a '/' in it".to_owned()),
+        }
+    }
+}
+
+/// `--wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitChoice {
+    /// What tells of a message; `None` leaves the choice between UIO, VFIO and a server to what there is.
+    pub source: Option<WaitSource>,
+    /// Whether to look for a while first.
+    pub adaptive: bool,
+}
+
+fn parse_wait(text: &str) -> Result<WaitChoice, String> {
+    let of = |source, adaptive| Ok(WaitChoice { source, adaptive });
+    match text {
+        "poll" => of(Some(WaitSource::Poll), false),
+        "uio" => of(Some(WaitSource::Uio), false),
+        "vfio" => of(Some(WaitSource::Vfio), false),
+        "doorbell" => of(Some(WaitSource::Doorbell), false),
+        "adaptive" => of(None, true),
+        "adaptive=uio" => of(Some(WaitSource::Uio), true),
+        "adaptive=vfio" => of(Some(WaitSource::Vfio), true),
+        _ => Err("expected poll, uio, vfio, doorbell, adaptive, adaptive=uio or adaptive=vfio".to_owned()),
+    }
+}
+
+impl Args {
+    /// What no single flag shows.
+    ///
+    /// # Errors
+    /// One line on flags that do not go together.
+    pub fn check(&self) -> Result<(), String> {
+        let source = self.wait.source;
+        let is_file = matches!(self.map, MapChoice::File(_));
+        match source {
+            Some(WaitSource::Uio | WaitSource::Vfio) if self.server.is_some() => {
+                Err("--server makes this a peer on the host, which has no PCI device; wait with --wait doorbell or adaptive".into())
+            }
+            Some(WaitSource::Doorbell) if self.server.is_none() => {
+                Err("--wait doorbell needs --server PATH; in a guest it is --wait uio or --wait vfio".into())
+            }
+            Some(WaitSource::Poll) => Ok(()),
+            _ if is_file => Err("a file has no doorbell; with --map PATH only --wait poll works, or use --server".into()),
+            _ if self.map != MapChoice::Auto && self.server.is_none() => {
+                Err("--wait with an interrupt maps the region through its driver; leave --map out".into())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -118,6 +188,30 @@ mod tests {
         assert_eq!("resource2_wc".parse(), Ok(MapChoice::Resource2Wc));
         assert_eq!("./region".parse(), Ok(MapChoice::File("./region".into())));
         assert!("resource3".parse::<MapChoice>().is_err());
+    }
+
+    #[test]
+    fn ways_to_wait_go_with_what_there_is_to_wait_on() {
+        let line = |args: &[&str]| {
+            let args = Args::try_parse_from(std::iter::once(&"guest-reader").chain(args)).unwrap();
+            args.check().err().unwrap_or_default()
+        };
+        for good in [
+            &[][..],
+            &["--wait", "uio", "--vector", "1"],
+            &["--wait", "adaptive=vfio"],
+            &["--server", "/s", "--wait", "doorbell"],
+            &["--server", "/s", "--wait", "adaptive"],
+            &["--server", "/s"],
+            &["--map", "resource2"],
+        ] {
+            assert_eq!(line(good), "", "{good:?}");
+        }
+        assert!(line(&["--server", "/s", "--wait", "uio"]).contains("has no PCI device"));
+        assert!(line(&["--wait", "doorbell"]).contains("needs --server PATH"));
+        assert!(line(&["--map", "./region", "--wait", "adaptive"]).contains("a file has no doorbell"));
+        assert!(line(&["--map", "resource2", "--wait", "vfio"]).contains("leave --map out"));
+        assert!(parse_wait("adaptive=poll").is_err());
     }
 
     #[test]

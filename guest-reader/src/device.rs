@@ -4,13 +4,43 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::layout::PAGE_BYTES;
 use ivshmem_proto::wire::MapKind;
 
 /// Where Linux lists PCI devices.
 pub const PCI_DEVICES: &str = "/sys/bus/pci/devices";
 
+/// The driver whose UIO devices this program uses.
+pub const IVSHMEM_UIO: &str = "ivshmem_uio";
+/// What sysfs answers when a bound device is to be enabled (errno(3)).
+const EBUSY: i32 = nix::libc::EBUSY;
+
 const VENDOR: &str = "0x1af4";
 const DEVICE: &str = "0x1110";
+
+/// Where the capabilities begin in configuration space; without root's rights nothing from here on is shown.
+const CAPABILITIES_START: usize = 64;
+/// Offset of the pointer to the first capability (PCI Local Bus Specification 3.0, 6.7).
+const CAPABILITIES_POINTER: usize = 0x34;
+/// The capability MSI-X (6.8.2).
+const MSIX: u8 = 0x11;
+
+/// Entries of the MSI-X table in configuration space, if there is one.
+fn msix_vectors(config: &[u8]) -> Option<u16> {
+    let mut at = usize::from(config.get(CAPABILITIES_POINTER)? & !3);
+    // As many as fit: a list that runs in a circle ends, too.
+    for _ in 0..(config.len() / 4) {
+        if at < CAPABILITIES_START {
+            return None;
+        }
+        if *config.get(at)? == MSIX {
+            let control = u16::from_le_bytes([*config.get(at + 2)?, *config.get(at + 3)?]);
+            return Some((control & 0x7FF) + 1);
+        }
+        at = usize::from(config.get(at + 1)? & !3);
+    }
+    None
+}
 
 /// Why there is no device to use.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +127,20 @@ impl Device {
     /// sysfs refuses, for example without root's rights.
     pub fn enable(&self) -> Result<(), DeviceError> {
         let path = self.directory.join("enable");
-        fs::write(&path, "1").map_err(|error| {
+        fs::write(&path, "1").or_else(|error| {
+            if error.raw_os_error() != Some(EBUSY) {
+                return Err(error);
+            }
+            match self.driver() {
+                // It has enabled the device already.
+                Some(driver) if driver == IVSHMEM_UIO => Ok(()),
+                Some(driver) => Err(io::Error::other(format!(
+                    "the driver {driver} has it; unbind it: echo {} > /sys/bus/pci/drivers/{driver}/unbind",
+                    self.bdf
+                ))),
+                None => Err(error),
+            }
+        }).map_err(|error| {
             let hint = if error.kind() == io::ErrorKind::PermissionDenied {
                 "; run guest-reader as root"
             } else {
@@ -105,6 +148,52 @@ impl Device {
             };
             DeviceError::Sysfs { action: "enable", path, error, hint }
         })
+    }
+
+    /// Where sysfs describes it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The driver it is bound to.
+    #[must_use]
+    pub fn driver(&self) -> Option<String> {
+        let target = fs::read_link(self.directory.join("driver")).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Interrupt vectors it has: entries of its MSI-X table; zero for ivshmem-plain, which has no doorbell.
+    ///
+    /// # Errors
+    /// Its configuration space cannot be read, or shows a part only: not as root.
+    pub fn vectors(&self) -> Result<u16, DeviceError> {
+        let path = self.directory.join("config");
+        let sysfs = |error| DeviceError::Sysfs { action: "read", path: path.clone(), error, hint: "" };
+        let config = fs::read(&path).map_err(sysfs)?;
+        if config.len() <= CAPABILITIES_START {
+            let error = io::Error::other("only its first 64 bytes are shown");
+            return Err(DeviceError::Sysfs {
+                action: "read",
+                path,
+                error,
+                hint: "; run guest-reader as root",
+            });
+        }
+        Ok(msix_vectors(&config).unwrap_or(0))
+    }
+
+    /// The number of its IOMMU group; `None` without an IOMMU.
+    #[must_use]
+    pub fn iommu_group(&self) -> Option<String> {
+        let target = fs::read_link(self.directory.join("iommu_group")).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Where in a page BAR0 begins.
+    #[must_use]
+    pub fn bar0_within_page(&self) -> usize {
+        (self.bar_physical(0).map_or(0, |(first, _)| first) % PAGE_BYTES as u64) as usize
     }
 
     /// The sysfs file that maps BAR2 in the way `kind` names.
@@ -122,10 +211,14 @@ impl Device {
     /// Physical addresses of BAR2, first and last, from the `resource` file.
     #[must_use]
     pub fn bar2_physical(&self) -> Option<(u64, u64)> {
+        self.bar_physical(2)
+    }
+
+    fn bar_physical(&self, bar: usize) -> Option<(u64, u64)> {
         let text = fs::read_to_string(self.directory.join("resource")).ok()?;
         let mut numbers = text
             .lines()
-            .nth(2)?
+            .nth(bar)?
             .split_whitespace()
             .map(|n| u64::from_str_radix(n.trim_start_matches("0x"), 16));
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -165,6 +258,21 @@ mod tests {
         );
         let error = Device::find(root.path(), Some("0000:00:09.0")).unwrap_err().to_string();
         assert_eq!(error, "no ivshmem device at 0000:00:09.0; present: 0000:00:03.0, 0000:00:04.0");
+    }
+
+    #[test]
+    fn vectors_are_counted_in_the_msix_table() {
+        let mut config = vec![0; 256];
+        assert_eq!(msix_vectors(&config), None);
+        // Power management at 0x50, then MSI-X at 0x40 with four entries, enabled.
+        (config[0x34], config[0x50], config[0x51]) = (0x50, 0x01, 0x40);
+        config[0x40..0x44].copy_from_slice(&[MSIX, 0, 3, 0x80]);
+        assert_eq!(msix_vectors(&config), Some(4));
+        // A list that runs in a circle, and one that ends outside.
+        (config[0x40], config[0x41]) = (0x05, 0x50);
+        assert_eq!(msix_vectors(&config), None);
+        config[0x41] = 0xFC;
+        assert_eq!(msix_vectors(&config[..128]), None);
     }
 
     #[test]

@@ -3,18 +3,26 @@
 //! - [`cli`]: the command line
 //! - [`device`]: the PCI device in sysfs; [`memory_type`]: what the kernel made of its mapping
 //! - [`rates`]: which copy kernel is fastest here; [`choice`]: which one is taken for which size
+//! - [`source`]: what to map and how to be rung: a file, sysfs, [`uio`], [`vfio`] (with [`binding`]), or a server
+//! - [`waiting`]: looking, or being told through a [`doorbell`]
 //! - [`serve`]: the loop that answers; [`verify`]: checks of content; [`inject`]: faults on request, to prove that the
 //!   host notices
 //! - [`init`]: what a process must do when it is the whole userland of a virtual machine
 //! - [`run`]: the order of it all
 
+pub mod binding;
 pub mod choice;
 pub mod cli;
 pub mod device;
+pub mod doorbell;
 pub mod init;
 pub mod inject;
 pub mod memory_type;
 pub mod rates;
 pub mod run;
 pub mod serve;
+pub mod source;
+pub mod uio;
 pub mod verify;
+pub mod vfio;
+pub mod waiting;

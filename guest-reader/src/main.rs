@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use guest_reader::{cli::Args, init, run::run};
 
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let is_init = init::is_init();
     if is_init && let Err(error) = init::mount_all() {
@@ -12,7 +14,19 @@ fn main() -> ExitCode {
         init::power_off();
     }
     let args = match Args::try_parse() {
-        Ok(args) => args,
+        Ok(args) => match args.check() {
+            Ok(()) => args,
+            Err(line) => {
+                eprintln!("guest-reader: {line}");
+                if let Some(port) = &args.ready_port {
+                    init::tell(port, &format!("FAILED {line}"));
+                }
+                if is_init {
+                    init::power_off();
+                }
+                return ExitCode::from(USAGE);
+            }
+        },
         // On the kernel's command line there is nobody to read colours and usage.
         Err(error) if is_init => {
             let first_line = error.to_string().lines().next().unwrap_or_default().to_owned();

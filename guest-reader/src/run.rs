@@ -1,30 +1,28 @@
 //! The order of things: pin, find, map, prefault, measure, announce, serve.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ivshmem_proto::clock::{Clock, monotonic_ns};
-use ivshmem_proto::doorbell::GuestWait;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
-use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
-use ivshmem_proto::mapping::{ControlPage, Mapping};
+use ivshmem_proto::mapping::ControlPage;
 use ivshmem_proto::memory_note::memory_note;
-use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::report::{ClockReport, GuestReport};
 use ivshmem_proto::wire::{ClockSource, MapKind, MemoryType};
 use ivshmem_proto::{affinity, cpu};
 use nix::sys::utsname::uname;
 
 use crate::choice::KernelChoice;
-use crate::cli::{Args, MapChoice};
-use crate::device::{Device, PCI_DEVICES};
+use crate::cli::Args;
+use crate::device::Device;
+use crate::doorbell::Doorbell;
 use crate::init::tell;
 use crate::inject::Faults;
 use crate::serve::Server;
+use crate::source::Source;
 use crate::{memory_type, rates};
 
 /// Runs guest-reader until a signal ends it.
@@ -39,21 +37,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(cpu) = args.cpu {
         affinity::pin_current_thread(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
     }
-    let source = Source::choose(args)?;
-    let map = Mapping::open(&source.path).context("map the region")?;
+    let mut source = Source::choose(args)?;
+    let map = &source.map;
     map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
     map.prefault();
     let clock = Clock::calibrated();
     let stamp = stamp_clock(&clock);
-    let report = describe(args, &source, &map, &clock, &stamp)?;
-    report.write(&map);
+    let report = describe(args, &source, &clock, &stamp)?;
+    report.write(map);
+    let doorbell =
+        source.bell.take().map(|bell| Doorbell::new(bell, source.event.take(), source.wait.adaptive, stamp));
     let incarnation = monotonic_ns() ^ u64::from(std::process::id()) << 48;
-    let guest = Guest::announce(&map, map.bytes(), incarnation);
+    let guest = Guest::announce(map, map.bytes(), incarnation);
     let ready = format!(
-        "READY version={} device={} map={} bytes={} kernel={}",
+        "READY version={} device={} map={} wait={} bytes={} kernel={}",
         report.tool_version,
         report.device,
         report.map_kind,
+        report.wait,
         map.bytes(),
         report.kernel_release
     );
@@ -67,44 +68,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut kernels = KernelChoice::default();
     kernels.learn(&report.rates);
     let server = Server {
-        map: &map,
+        map,
         guest,
         clock,
         stamp,
         kernels,
         spin: report.spin,
         sleep: Duration::from_nanos(report.spin_sleep_ns),
+        doorbell,
         faults: Faults::new(args.inject),
     };
     server.serve(&stop, |line| eprintln!("guest-reader: {line}"));
     eprintln!("guest-reader: stopped on request");
     Ok(())
-}
-
-/// What to map, and what it is.
-struct Source {
-    path: PathBuf,
-    kind: MapKind,
-    device: Option<Device>,
-}
-
-impl Source {
-    fn choose(args: &Args) -> anyhow::Result<Self> {
-        if let MapChoice::File(path) = &args.map {
-            if !path.exists() && ensure(path, REGION_BYTES_DEFAULT)? == Ensured::Created {
-                eprintln!("guest-reader: created {} of {REGION_BYTES_DEFAULT} bytes", path.display());
-            }
-            return Ok(Self { path: path.clone(), kind: MapKind::File, device: None });
-        }
-        let device = Device::find(Path::new(PCI_DEVICES), args.device.as_deref())?;
-        device.enable()?;
-        let kind = match args.map {
-            MapChoice::Resource2 => MapKind::Resource2,
-            MapChoice::Resource2Wc => MapKind::Resource2Wc,
-            MapChoice::Auto | MapChoice::File(_) => device.best_map(),
-        };
-        Ok(Self { path: device.bar2(kind), kind, device: Some(device) })
-    }
 }
 
 /// What the type of the mapping costs, from the rates of the fastest kernel.
@@ -128,13 +104,8 @@ fn stamp_clock(clock: &Clock) -> Clock {
     }
 }
 
-fn describe(
-    args: &Args,
-    source: &Source,
-    map: &Mapping,
-    clock: &Clock,
-    stamp: &Clock,
-) -> anyhow::Result<GuestReport> {
+fn describe(args: &Args, source: &Source, clock: &Clock, stamp: &Clock) -> anyhow::Result<GuestReport> {
+    let map = &source.map;
     let geometry = Geometry::for_payload(map.bytes(), 0)?;
     let sample = geometry.payload(0, geometry.slot_bytes().min(rates::HEAT_BYTES as u64));
     let rates = rates::at_start(map, clock, sample.context("the region has no slot")?);
@@ -153,8 +124,8 @@ fn describe(
         cpu_features: cpu::features(),
         spin: args.spin.spin,
         spin_sleep_ns: args.spin.sleep.as_nanos() as u64,
-        wait: GuestWait::POLL,
-        ring: None,
+        wait: source.wait,
+        ring: source.ring,
         cpu_pinned: args.cpu,
         rates,
         kernel_release: uts.release().to_string_lossy().into_owned(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::{Check, Descriptor, INLINE_BYTES_MAX};
+use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED};
 use ivshmem_proto::geometry::PayloadRange;
 use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::mapping::Mapping;
@@ -17,9 +18,11 @@ use ivshmem_proto::wire::{Consume, Digest, Spin, Status};
 use ivshmem_proto::word::sequence_of;
 
 use crate::choice::KernelChoice;
+use crate::doorbell::Doorbell;
 use crate::inject::Faults;
 use crate::rates::{self, touched};
 use crate::verify;
+use crate::waiting::{Looking, Rung, Sleeping, Waiting};
 
 /// Looks at the published word between two heartbeats.
 const LOOKS_PER_BEAT: u32 = 4096;
@@ -43,6 +46,8 @@ pub struct Server<'a> {
     pub spin: Spin,
     /// How long to sleep between two looks, for [`Spin::Sleep`].
     pub sleep: Duration,
+    /// How to ring and be rung, if there is a way.
+    pub doorbell: Option<Doorbell>,
     /// Faults to commit.
     pub faults: Faults,
 }
@@ -56,59 +61,97 @@ struct Buffers {
     outbox: Vec<u8>,
     /// A slot's size in bytes.
     slot_bytes: usize,
+    /// Whether the host has closed the session.
+    is_closed: bool,
 }
 
 impl Server<'_> {
     /// Answers sessions until `stop` is set, then leaves in good order. `log` is called on rare events only,
     /// never between a message and its acknowledgement.
     pub fn serve(mut self, stop: &AtomicBool, mut log: impl FnMut(&str)) {
-        let sleep = self.sleep;
-        match self.spin {
-            Spin::None => self.answer_until(stop, &mut log, || ()),
-            Spin::Pause => self.answer_until(stop, &mut log, std::hint::spin_loop),
-            Spin::Sleep => self.answer_until(stop, &mut log, || std::thread::sleep(sleep)),
+        let mut buffers = Buffers::default();
+        let mut doorbell = self.doorbell.take();
+        // Before the first session, whoever can sleep does.
+        let mut is_rung = doorbell.as_ref().is_some_and(Doorbell::sleeps);
+        while !stop.load(Ordering::Relaxed) {
+            let sleep = self.sleep;
+            let nap = move || std::thread::sleep(sleep);
+            let (buffers, log) = (&mut buffers, &mut log);
+            match (&mut doorbell, self.spin) {
+                (Some(doorbell), Spin::None) if is_rung => {
+                    self.answer_until(stop, buffers, log, Rung { doorbell, between: || () });
+                }
+                (Some(doorbell), Spin::Pause) if is_rung => {
+                    self.answer_until(stop, buffers, log, Rung { doorbell, between: std::hint::spin_loop });
+                }
+                (Some(doorbell), Spin::Sleep) if is_rung => {
+                    self.answer_until(stop, buffers, log, Rung { doorbell, between: nap });
+                }
+                (_, Spin::None) => self.answer_until(stop, buffers, log, Looking(|| ())),
+                (_, Spin::Pause) => self.answer_until(stop, buffers, log, Looking(std::hint::spin_loop)),
+                (_, Spin::Sleep) => self.answer_until(stop, buffers, log, Sleeping(nap)),
+            }
+            // Between sessions as before the first.
+            let host = self.guest.host_ring().filter(|_| !buffers.is_closed);
+            is_rung = doorbell.as_mut().is_some_and(|d| d.enter(host) || (buffers.is_closed && d.sleeps()));
         }
         self.guest.leave();
     }
 
+    /// Answers until it has joined another session or the host has closed this one: then another way of waiting may fit.
     #[inline(always)]
-    fn answer_until(&mut self, stop: &AtomicBool, log: &mut impl FnMut(&str), between: impl Fn()) {
-        let mut buffers = Buffers::default();
-        let mut closed = true;
+    fn answer_until(
+        &mut self,
+        stop: &AtomicBool,
+        buffers: &mut Buffers,
+        log: &mut impl FnMut(&str),
+        mut waiting: impl Waiting,
+    ) {
         while !stop.load(Ordering::Relaxed) {
             for _ in 0..LOOKS_PER_BEAT {
                 match self.guest.poll() {
-                    Event::Idle => between(),
-                    Event::Ping { word, token } => {
-                        if self.faults.is_none() || !self.misbehave(word) {
-                            self.guest.complete_ping(word, token);
+                    Event::Idle => {
+                        if waiting.rest(&mut self.guest) {
+                            break;
                         }
                     }
-                    Event::Message { word, descriptor } => self.answer(word, descriptor, &mut buffers, stop),
+                    Event::Ping { word, token } => {
+                        waiting.tell(&mut self.guest, AT_RECEIVED);
+                        if self.faults.is_none() || !self.misbehave(word) {
+                            self.guest.complete_ping(word, token);
+                            waiting.tell(&mut self.guest, AT_PROCESSED);
+                        }
+                    }
+                    Event::Message { word, descriptor } => {
+                        waiting.tell(&mut self.guest, AT_RECEIVED);
+                        self.answer(word, descriptor, buffers, stop, &mut waiting);
+                    }
                     Event::Invited { session, geometry } => {
                         // Present, not merely reserved: no first touch may land inside a copy. A slot is smaller
                         // than the mapped region, so its size is a usize.
                         let slot_bytes = geometry.slot_bytes() as usize;
-                        buffers = Buffers { inbox: touched(slot_bytes), outbox: Vec::new(), slot_bytes };
+                        *buffers = Buffers { inbox: touched(slot_bytes), slot_bytes, ..Buffers::default() };
                         self.guest.join(session, geometry);
-                        closed = false;
                         log(&format!("joined session {session}"));
+                        return;
                     }
                     Event::Malformed { sequence, error } => {
+                        waiting.tell(&mut self.guest, AT_PROCESSED);
                         log(&format!("message {sequence} refused: {error}"));
                     }
                     Event::Refused(refusal) => {
                         log(&format!("session refused: {refusal}"));
                     }
                 }
-                if self.spin == Spin::Sleep && stop.load(Ordering::Relaxed) {
-                    break;
-                }
             }
             self.guest.beat();
-            if !closed && self.guest.host_closed() {
-                closed = true;
+            if let Some(trouble) = waiting.trouble() {
+                log(&trouble);
+            }
+            if !buffers.is_closed && self.guest.host_closed() {
+                buffers.is_closed = true;
                 log("session closed by the host");
+                return;
             }
         }
     }
@@ -126,7 +169,14 @@ impl Server<'_> {
     }
 
     #[inline(never)]
-    fn answer(&mut self, word: u64, descriptor: Descriptor, buffers: &mut Buffers, stop: &AtomicBool) {
+    fn answer(
+        &mut self,
+        word: u64,
+        descriptor: Descriptor,
+        buffers: &mut Buffers,
+        stop: &AtomicBool,
+        waiting: &mut impl Waiting,
+    ) {
         match descriptor {
             Descriptor::Ping { token, range, timed } => {
                 let seen = if timed { self.stamp.now() } else { Ticks(0) };
@@ -139,20 +189,24 @@ impl Server<'_> {
                 }
                 if self.faults.is_none() || !self.misbehave(word) {
                     self.guest.complete_short(word, Status::Ok, echo, seen.0);
+                    waiting.tell(&mut self.guest, AT_PROCESSED);
                 }
             }
             Descriptor::Frame { range, consume, kernel, chunked, check } => {
-                self.answer_frame(word, &Frame { range, consume, kernel, chunked, check }, buffers, stop);
+                let frame = Frame { range, consume, kernel, chunked, check };
+                self.answer_frame(word, &frame, buffers, stop, waiting);
             }
             Descriptor::Produce { length, token, digest } => {
                 buffers.outbox.resize(length, 0);
                 let digest = verify::produce(&mut buffers.outbox, token, digest);
                 self.guest.complete(word, &Done { digest, ..Done::default() });
+                waiting.tell(&mut self.guest, AT_PROCESSED);
             }
             Descriptor::Fetch { range, kernel, chunk_bytes } => {
                 let done = self.write_slot(word, range, kernel, chunk_bytes, &buffers.outbox);
                 if self.faults.is_none() || !self.misbehave_on(word, &done) {
                     self.guest.complete(word, &done);
+                    waiting.tell(&mut self.guest, AT_PROCESSED);
                 }
             }
             Descriptor::Measure { range } => {
@@ -161,6 +215,7 @@ impl Server<'_> {
                 self.kernels.learn(&report);
                 report.write(self.map);
                 self.guest.complete(word, &Done::default());
+                waiting.tell(&mut self.guest, AT_PROCESSED);
             }
         }
     }
@@ -186,7 +241,14 @@ impl Server<'_> {
         false
     }
 
-    fn answer_frame(&mut self, word: u64, frame: &Frame, buffers: &mut Buffers, stop: &AtomicBool) {
+    fn answer_frame(
+        &mut self,
+        word: u64,
+        frame: &Frame,
+        buffers: &mut Buffers,
+        stop: &AtomicBool,
+        waiting: &mut impl Waiting,
+    ) {
         let inbox = &mut buffers.inbox[..frame.range.len()];
         let stale = self.faults.stale_half(sequence_of(word), inbox);
         let start = self.clock.now();
@@ -203,6 +265,7 @@ impl Server<'_> {
         let done = Done { status, copy_ns, stall_ns, ..Done::default() };
         if self.faults.is_none() || !self.misbehave_on(word, &done) {
             self.guest.complete(word, &done);
+            waiting.tell(&mut self.guest, AT_PROCESSED);
         }
         if frame.check.digest == Digest::None || status != Status::Ok {
             return;
@@ -212,6 +275,7 @@ impl Server<'_> {
         let (verdict, offset) = verify::judge(inbox, &frame.check);
         let verify_ns = self.clock.ns(start, self.clock.now());
         self.guest.judge(word, verdict, verify_ns, offset);
+        waiting.tell(&mut self.guest, AT_PROCESSED);
     }
 
     /// Takes the bytes of `part`, which lies in the frame, as the frame asks.

@@ -85,6 +85,7 @@ fn serve(path: &Path, stop: &AtomicBool) {
         kernels: KernelChoice::default(),
         spin: Spin::Sleep,
         sleep: Duration::from_micros(20),
+        doorbell: None,
         faults: Faults::new(None),
     };
     server.serve(stop, |_| ());
