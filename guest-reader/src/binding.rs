@@ -5,11 +5,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ivshmem_proto::wire::WaitSource;
 
 use crate::device::{Device, IVSHMEM_UIO};
+use crate::modules::{self, ModuleError};
 
 /// Where Linux lists the drivers of PCI devices.
 pub const PCI_DRIVERS: &str = "/sys/bus/pci/drivers";
@@ -46,22 +47,11 @@ impl Driver {
         }
     }
 
-    /// Modules it consists of, by the names of their files, in loading order.
-    #[must_use]
-    pub const fn modules(self) -> &'static [&'static str] {
+    /// Modules it consists of.
+    const fn modules(self) -> &'static [&'static str] {
         match self {
-            Self::IvshmemUio => &["uio", "ivshmem_uio"],
-            Self::VfioPci => &["vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"],
-        }
-    }
-
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::IvshmemUio => {
-                "the micro guest has it when started with 'provision up --doorbell'; for another, build \
-                 guest-reader/ivshmem_uio for its kernel ('provision driver') and insmod it"
-            }
-            Self::VfioPci => "modprobe vfio-pci",
+            Self::IvshmemUio => modules::UIO,
+            Self::VfioPci => modules::VFIO,
         }
     }
 }
@@ -70,15 +60,8 @@ impl Driver {
 #[derive(Debug, thiserror::Error)]
 pub enum BindingError {
     /// The driver is not there.
-    #[error("the kernel module {name} is not loaded{why}: {remedy}")]
-    NotLoaded {
-        /// The driver.
-        name: &'static str,
-        /// What loading it said.
-        why: String,
-        /// What to do.
-        remedy: &'static str,
-    },
+    #[error(transparent)]
+    NotLoaded(#[from] ModuleError),
     /// Another driver has the device.
     #[error("{bdf} is bound to the driver {driver}; unbind it: echo {bdf} > {PCI_DRIVERS}/{driver}/unbind")]
     Taken {
@@ -105,32 +88,21 @@ pub enum BindingError {
     },
 }
 
-/// Whether the kernel has `driver`, or could be given it by [`load`].
-#[must_use]
-pub fn is_loaded(driver: Driver) -> bool {
-    Path::new(PCI_DRIVERS).join(driver.name()).exists()
-}
-
-/// Loads `driver` with modprobe(8), unless it is there already.
+/// Loads `driver`, unless it is there already: from what lies beside this program in the micro guest, else with modprobe(8).
 ///
 /// # Errors
-/// [`BindingError::NotLoaded`].
+/// It is in neither place, or the kernel does not take it.
 pub fn load(driver: Driver) -> Result<(), BindingError> {
-    if is_loaded(driver) {
+    let is_loaded = || Path::new(PCI_DRIVERS).join(driver.name()).exists();
+    if is_loaded() {
         return Ok(());
     }
-    let why = match Command::new("modprobe").arg("-q").arg(driver.name()).output() {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-            if said.is_empty() { String::new() } else { format!(" ({said})") }
-        }
-        // No modprobe, as in the micro guest.
-        Err(_) => String::new(),
-    };
-    if is_loaded(driver) {
-        return Ok(());
+    let beside = modules::load(Path::new(modules::DIRECTORY), driver.modules());
+    if beside.is_err() {
+        // What it says is of no more use than that it failed, and there may be none.
+        let _ = Command::new("modprobe").args(["-q", driver.name()]).stderr(Stdio::null()).status();
     }
-    Err(BindingError::NotLoaded { name: driver.name(), why, remedy: driver.remedy() })
+    if is_loaded() { Ok(()) } else { Ok(beside?) }
 }
 
 /// Binds `device` to `driver`, which is loaded.

@@ -190,6 +190,13 @@ impl Device {
         Some(target.file_name()?.to_string_lossy().into_owned())
     }
 
+    /// Whether the driver of our own maps BAR2 like memory: then it is cached, whatever the kernel's list of types says of
+    /// its physical addresses.
+    #[must_use]
+    pub fn is_mapped_by_page(&self) -> bool {
+        fs::read_to_string(self.directory.join("shared_memory_pages")).is_ok_and(|text| text.trim() == "1")
+    }
+
     /// Where in a page BAR0 begins.
     #[must_use]
     pub fn bar0_within_page(&self) -> usize {

@@ -7,7 +7,8 @@
 //! - [`waiting`]: looking, or being told through a [`doorbell`]
 //! - [`serve`]: the loop that answers; [`verify`]: checks of content; [`inject`]: faults on request, to prove that the
 //!   host notices
-//! - [`init`]: what a process must do when it is the whole userland of a virtual machine
+//! - [`init`]: what a process must do when it is the whole userland of a virtual machine; [`modules`]: loading the drivers
+//!   that lie beside it there
 //! - [`run`]: the order of it all
 
 pub mod binding;
@@ -18,6 +19,7 @@ pub mod doorbell;
 pub mod init;
 pub mod inject;
 pub mod memory_type;
+pub mod modules;
 pub mod rates;
 pub mod run;
 pub mod serve;

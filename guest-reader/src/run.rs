@@ -112,6 +112,9 @@ fn describe(args: &Args, source: &Source, clock: &Clock, stamp: &Clock) -> anyho
     let physical = source.device.as_ref().and_then(Device::bar2_physical);
     let memory_type = match (source.kind, physical) {
         (MapKind::File, _) => MemoryType::WriteBack,
+        (MapKind::Uio, _) if source.device.as_ref().is_some_and(Device::is_mapped_by_page) => {
+            MemoryType::WriteBack
+        }
         (_, Some((first, last))) => memory_type::of_physical_range(first, last),
         _ => MemoryType::Unknown,
     };
