@@ -159,6 +159,24 @@ impl Mode {
             Self::Stream { .. } => "stream",
         }
     }
+
+    /// How often the watermark advances in bytes; `None` where payloads go whole.
+    #[must_use]
+    pub const fn chunk_bytes(self) -> Option<u64> {
+        match self {
+            Self::Chunked { chunk_bytes } => Some(chunk_bytes),
+            Self::Whole | Self::Stream { .. } => None,
+        }
+    }
+
+    /// Frames a second of an open loop.
+    #[must_use]
+    pub const fn fps(self) -> Option<f64> {
+        match self {
+            Self::Stream { fps, .. } => fps,
+            Self::Whole | Self::Chunked { .. } => None,
+        }
+    }
 }
 
 /// A bandwidth test of at least one payload.
@@ -230,7 +248,7 @@ impl BandwidthPlan {
                 .map_or_else(|| Geometry::for_payload(region_bytes, largest), Ok)?,
             Mode::Whole | Mode::Chunked { .. } => Geometry::for_payload(region_bytes, largest)?,
         };
-        if let Mode::Chunked { chunk_bytes } = self.mode {
+        if let Some(chunk_bytes) = self.mode.chunk_bytes() {
             let slot = geometry.slot_bytes();
             ensure!(chunk_bytes <= slot, "--chunk {chunk_bytes} is larger than a slot of {slot} bytes");
         }

@@ -2,10 +2,10 @@
 //! writes CSVs and the run's provenance.
 //!
 //! - [`cli`], [`config`]: the command line, and what it means once validated
-//! - [`run`]: the order of it all; [`link`]: the open session and the waits on it
+//! - [`run`]: the order of it all, [`measure`]: its tests; [`region`], [`link`]: the open session and the waits on it
 //! - [`latency`], [`one_way`]: the latency test, and what the guest's clock adds to it
 //! - [`bandwidth`], [`stream`]: the bandwidth test; [`transfer`]: one payload through the region
-//! - [`calibrate`], [`kernels`], [`roofline`]: which copy is fastest, and what either side's core can do at all
+//! - [`calibrate`], [`kernels`], [`roofline`] (and [`median`]): which copy is fastest, and what either side's core can do
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
 //! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
 //! - [`status`]: how a message can end
@@ -35,10 +35,13 @@ pub mod latency_csv;
 pub mod link;
 pub mod load;
 pub mod load_spec;
+pub mod measure;
+pub mod median;
 pub mod one_way;
 pub mod output;
 pub mod process_group;
 pub mod progress;
+pub mod region;
 pub mod roofline;
 pub mod run;
 pub mod run_json;

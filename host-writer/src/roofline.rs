@@ -19,6 +19,7 @@ use crate::bandwidth::Row;
 use crate::cli::Direction;
 use crate::config::PayloadSize;
 use crate::link::Link;
+use crate::median::lower_median;
 use crate::status::RowStatus;
 
 /// Bytes of a sample of small payloads: as many copies as that takes.
@@ -215,11 +216,8 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
             let to_guest = direction == Direction::HostToGuest;
             let (writer, reader) =
                 if to_guest { (&roof.host, &roof.guest) } else { (&roof.guest, &roof.host) };
-            let guest_ns = |r: &Row| {
-                Some(r.transfer.guest_copy_ns?.saturating_sub(r.transfer.guest_stall_ns.unwrap_or(0)))
-            };
-            let write_ns = |r: &&Row| if to_guest { r.transfer.write_ns } else { guest_ns(r) };
-            let read_ns = |r: &&Row| if to_guest { guest_ns(r) } else { r.transfer.read_ns };
+            let write_ns = |r: &&Row| if to_guest { r.transfer.write_ns } else { r.transfer.guest_ns() };
+            let read_ns = |r: &&Row| if to_guest { r.transfer.guest_ns() } else { r.transfer.read_ns };
             let figures = [
                 ("written", rate(size, ok.iter().filter_map(write_ns)), writer.writing()),
                 ("read", rate(size, ok.iter().filter_map(read_ns)), reader.reading(consume)),
@@ -242,9 +240,7 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
 
 /// GB/s at the median of the durations.
 fn rate(size: PayloadSize, durations_ns: impl Iterator<Item = u64>) -> Option<f64> {
-    let mut sorted: Vec<u64> = durations_ns.collect();
-    sorted.sort_unstable();
-    let median = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
+    let median = lower_median(durations_ns.collect())?;
     // What took no time at all is as wrong as what took too little.
     Some(size.bytes() as f64 / median.max(1) as f64)
 }
@@ -258,25 +254,14 @@ mod tests {
 
     fn row(write_ns: u64, guest_copy_ns: u64) -> Row {
         let published = Transfer::published(1, Direction::HostToGuest, Digest::None, Ticks(0));
-        Row {
-            iteration: 1,
-            size: PayloadSize::Bytes(1000),
-            transfer: Transfer {
-                write_ns: Some(write_ns),
-                guest_copy_ns: Some(guest_copy_ns + 50),
-                guest_stall_ns: Some(50),
-                status: RowStatus::Ok,
-                ..published
-            },
-            kernel: Kernel::Memcpy,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 0,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 0,
-        }
+        let transfer = Transfer {
+            write_ns: Some(write_ns),
+            guest_copy_ns: Some(guest_copy_ns + 50),
+            guest_stall_ns: Some(50),
+            status: RowStatus::Ok,
+            ..published
+        };
+        Row::sample(PayloadSize::Bytes(1000), transfer)
     }
 
     #[test]

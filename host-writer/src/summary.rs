@@ -12,6 +12,7 @@ use crate::cli::Direction;
 use crate::config::PayloadSize;
 use crate::facts::Results;
 use crate::latency::Sample;
+use crate::median::lower_median;
 use crate::run_json::{BandwidthFacts, LatencyFacts, RunJson};
 use crate::sizes::format_size;
 use crate::status::RowStatus;
@@ -149,18 +150,14 @@ impl PayloadFigures {
             .collect();
         let ok: Vec<&Transfer> = rows.iter().copied().filter(|t| t.status == RowStatus::Ok).collect();
         let median = |pick: fn(&Transfer) -> Option<u64>| {
-            let mut values: Vec<u64> = ok.iter().filter_map(|transfer| pick(transfer)).collect();
-            values.sort_unstable();
-            values.get(values.len().saturating_sub(1) / 2).copied()
+            lower_median(ok.iter().filter_map(|transfer| pick(transfer)).collect())
         };
         let rate = |ns: Option<u64>| ns.map(|ns| size.bytes() as f64 / ns.max(1) as f64);
         let to_guest = direction == Direction::HostToGuest;
-        let guest: fn(&Transfer) -> Option<u64> =
-            |t| Some(t.guest_copy_ns?.saturating_sub(t.guest_stall_ns.unwrap_or(0)));
         let (write, read) = if to_guest {
-            (rate(median(|t| t.write_ns)), rate(median(guest)))
+            (rate(median(|t| t.write_ns)), rate(median(Transfer::guest_ns)))
         } else {
-            (rate(median(guest)), rate(median(|t| t.read_ns)))
+            (rate(median(Transfer::guest_ns)), rate(median(|t| t.read_ns)))
         };
         let (writing, reading) = results.calibration.roofs_of(size, direction);
         let share = |figure: Option<f64>, roof: Option<f64>| figure.zip(roof).map(|(f, r)| round_3(f / r));
@@ -355,7 +352,6 @@ fn frame_table(figures: &Figures) -> String {
 mod tests {
     use super::*;
     use crate::bandwidth::Row;
-    use ivshmem_proto::copy::Kernel;
     use ivshmem_proto::frame::FrameFormat;
     use ivshmem_proto::wire::Digest;
 
@@ -372,10 +368,9 @@ mod tests {
 
     #[test]
     fn rates_are_medians_of_the_rows_that_ended_well() {
-        let row = |ns: u64, status| Row {
-            iteration: 1,
-            size: PayloadSize::Frame(FrameFormat::Uhd4k),
-            transfer: Transfer {
+        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
+        let row = |ns: u64, status| {
+            let transfer = Transfer {
                 duration_ns: Some(ns),
                 write_ns: Some(ns / 2),
                 guest_copy_ns: Some(ns),
@@ -383,15 +378,8 @@ mod tests {
                 verified: status == RowStatus::Ok,
                 status,
                 ..Transfer::published(1, Direction::HostToGuest, Digest::Sha256, Ticks(0))
-            },
-            kernel: Kernel::Memcpy,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 0,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 0,
+            };
+            Row::sample(size, transfer)
         };
         let mut results = Results::new().unwrap();
         results.rows = vec![
@@ -400,7 +388,6 @@ mod tests {
             row(99_999_999, RowStatus::Ok),
             row(1, RowStatus::Mismatch),
         ];
-        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
         let f = PayloadFigures::of(size, Direction::HostToGuest, &results, None).unwrap();
         assert_eq!((f.frames, f.ok, f.verified), (4, 3, 3));
         assert_eq!((f.total_gb_per_s, f.write_gb_per_s, f.verify_ms), (Some(1.0), Some(2.0), None));
