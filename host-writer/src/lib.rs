@@ -11,7 +11,7 @@
 //! - [`status`]: how a message can end
 //! - [`facts`], [`files`], [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
-//! - [`interference`] (with `frequency`): what disturbed it
+//! - [`interference`] (with `frequency` and `vcpu`): what disturbed it
 //! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
 //! - [`progress`], [`summary`]: what the terminal shows
 
@@ -52,5 +52,6 @@ pub mod stream;
 mod stress_ng;
 pub mod summary;
 pub mod transfer;
+pub mod vcpu;
 pub mod vm_info;
 pub mod working_set;

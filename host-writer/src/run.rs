@@ -25,6 +25,7 @@ use crate::measure::Test;
 use crate::region::Region;
 use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
 use crate::summary::Figures;
+use crate::vcpu::VcpuThreads;
 use crate::{one_way, summary, vm_info};
 
 /// How a run ended.
@@ -111,14 +112,15 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     if let (Ok(()), Some(spec)) = (&ended, &asked.load) {
         load = Some(Load::start(spec, &config.out, &allowed)?);
     }
-    let before = Counters::now();
+    let vcpus = VcpuThreads::of(vm.as_ref());
+    let before = Counters::now(&vcpus);
     let measuring = Instant::now();
     link.gaps = GapWatch::new(&clock);
     if ended.is_ok() {
         ended = test.run(&mut link, &mut results);
     }
     let measured_s = measuring.elapsed().as_secs_f64();
-    let interference = Interference::between(before, Counters::now(), link.gaps, &clock, measured_s);
+    let interference = Interference::between(before, Counters::now(&vcpus), link.gaps, &clock, measured_s);
     let load_record = load.map(Load::stop).transpose();
     if ended.is_ok() {
         let Results { calibration, rows, .. } = &mut results;

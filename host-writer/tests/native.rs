@@ -50,6 +50,7 @@ fn every_message_is_ok_and_the_files_are_as_contracted() {
     assert_eq!((&run["latency"]["ok"], &run["latency"]["warmup"]), (&2000.into(), &10.into()));
     assert_eq!((&run["bandwidth"]["ok"], &run["bandwidth"]["seed"]), (&6.into(), &7.into()));
     assert!(run["copy_candidates"].as_array().unwrap().len() > 1);
+    assert!(run["interference"]["vcpu_run_delay_ns"].is_null(), "there is no vCPU");
     assert_no_leftovers(&place.out());
 }
 
