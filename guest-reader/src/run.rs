@@ -26,6 +26,14 @@ use crate::inject::Faults;
 use crate::serve::Server;
 use crate::{memory_type, rates};
 
+/// `--cpu` names a CPU that this process cannot run on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run on CPU {cpu} ({errno}); leave --cpu out or name another")]
+pub struct NoSuchCpu {
+    cpu: u32,
+    errno: nix::errno::Errno,
+}
+
 /// Runs guest-reader until a signal ends it.
 ///
 /// # Errors
@@ -36,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
     }
     if let Some(cpu) = args.cpu {
-        affinity::pin_current_thread(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
+        affinity::pin_current_thread(cpu).map_err(|errno| NoSuchCpu { cpu, errno })?;
     }
     let source = Source::choose(args)?;
     let map = Mapping::open(&source.path).context("map the region")?;
@@ -148,6 +156,7 @@ fn describe(
         map_kind: source.kind,
         memory_type,
         clock: ClockReport::from(clock),
+        stamp_source: Some(stamp.source()),
         stamp_frequency_hz: stamp.frequency_hz(),
         cpu_features: cpu::features(),
         spin: args.spin.spin,
