@@ -38,6 +38,11 @@ pub struct Config {
     pub print: Print,
 }
 
+/// A request that this machine or this region cannot meet, as only a look at them shows.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct Unmet(pub anyhow::Error);
+
 /// What the terminal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Print {
@@ -117,6 +122,16 @@ impl PayloadSize {
         }
     }
 
+    /// The name shown to people: `4K frame`, beside which `4KiB` is no frame.
+    #[must_use]
+    pub fn label(self) -> String {
+        match self {
+            Self::Frame(FrameFormat::Uhd4k) => "4K frame".to_owned(),
+            Self::Frame(format) => format!("{} frame", format.name()),
+            Self::Bytes(_) => self.name(),
+        }
+    }
+
     /// Width and height in pixels and bits a pixel; zeros for what is no picture.
     #[must_use]
     pub const fn picture(self) -> (u32, u32, u32) {
@@ -150,6 +165,12 @@ pub enum Mode {
 pub const SLOTS_DEFAULT: u64 = 4;
 
 impl Mode {
+    /// Whether the reader reads while the writer writes; else the two take turns.
+    #[must_use]
+    pub const fn overlaps(self) -> bool {
+        !matches!(self, Self::Whole)
+    }
+
     /// The name used in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -329,6 +350,11 @@ fn available(name: Option<&String>) -> anyhow::Result<Option<Kernel>> {
 impl BandwidthPlan {
     fn new(args: &BandwidthArgs) -> anyhow::Result<Option<Self>> {
         let is_stream = args.mode == ModeName::Stream;
+        let is_chunked = args.mode == ModeName::Chunked;
+        // Whether or not there is a bandwidth test: what would change nothing was meant to change something.
+        ensure!(is_chunked || args.chunk.is_none(), "--chunk belongs to --mode chunked");
+        ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
+        ensure!(is_stream || args.fps.is_none(), "--fps belongs to --mode stream");
         let by_default = || {
             let others = args.sizes.is_some() || args.sweep || (args.duration.is_some() && !is_stream);
             if others { Vec::new() } else { FrameFormat::ALL.to_vec() }
@@ -350,8 +376,6 @@ impl BandwidthPlan {
             ModeName::Chunked => Mode::Chunked { chunk_bytes },
             ModeName::Stream => Mode::Stream { slots: args.slots, fps: args.fps },
         };
-        ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
-        ensure!(is_stream || args.fps.is_none(), "--fps belongs to --mode stream");
         if let Some(slots) = args.slots {
             ensure!(
                 (1..RING_ENTRIES).contains(&slots),
@@ -505,7 +529,10 @@ mod tests {
     fn what_cannot_be_is_refused_in_one_line_that_names_it() {
         for (args, expected) in [
             (&["--mode", "chunked", "--chunk", "100"][..], "not a multiple of a cache line"),
+            (&["--chunk", "4KiB"], "--chunk belongs to --mode chunked"),
+            (&["--mode", "stream", "--chunk", "4KiB"], "--chunk belongs to --mode chunked"),
             (&["--slots", "2"], "--slots belongs to --mode stream"),
+            (&["--frames", "none", "--slots", "2"], "--slots belongs to --mode stream"),
             (&["--mode", "stream", "--slots", "16"], "1 to 15 messages"),
             (&["--fps", "60"], "--fps belongs to --mode stream"),
             (&["--consume", "scan"], "add --verify none"),

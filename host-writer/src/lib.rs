@@ -2,7 +2,8 @@
 //! writes CSVs and the run's provenance.
 //!
 //! - [`cli`], [`config`]: the command line, and what it means once validated
-//! - [`run`]: the order of it all, [`measure`]: its tests; [`region`], [`link`]: the open session and the waits on it
+//! - [`run`]: the order of it all, [`measure`]: its tests; [`region`], [`link`]: the open session and the waits on it;
+//!   [`violations`]: what the guest did against its rules
 //! - [`latency`], [`one_way`]: the latency test, and what the guest's clock adds to it
 //! - [`bandwidth`], [`stream`]: the bandwidth test; [`transfer`]: one payload through the region
 //! - [`calibrate`], [`kernels`], [`roofline`] (and [`median`]): which copy is fastest, and what either side's core can do
@@ -53,5 +54,6 @@ mod stress_ng;
 pub mod summary;
 pub mod transfer;
 pub mod vcpu;
+pub mod violations;
 pub mod vm_info;
 pub mod working_set;

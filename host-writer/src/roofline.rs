@@ -52,6 +52,29 @@ pub struct Side {
     pub scan_anon_gb_per_s: Option<f64>,
 }
 
+/// The roofs over payloads of one size that go one way, in GB/s.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Roofs {
+    /// Over the writer's rate.
+    pub writing: Option<f64>,
+    /// Over the reader's.
+    pub reading: Option<f64>,
+    /// Over the whole transfer's.
+    pub total: Option<f64>,
+}
+
+impl Roofs {
+    /// Of what `writer` writes and `reader` reads, at the same time or in turns.
+    #[must_use]
+    pub fn of(writer: &Side, reader: &Side, consume: Consume, overlaps: bool) -> Self {
+        let (writing, reading) = (writer.writing(), reader.reading(consume));
+        let together = |(w, r): (f64, f64)| if overlaps { w.min(r) } else { 1.0 / (1.0 / w + 1.0 / r) };
+        // Where nobody reads, writing is all there is.
+        let total = if consume == Consume::None { writing } else { writing.zip(reading).map(together) };
+        Self { writing, reading, total }
+    }
+}
+
 /// The roofs of both sides for one size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SizeRoof {
@@ -72,7 +95,9 @@ pub struct Roof {
     pub exceeded: Vec<String>,
 }
 
-fn gb_per_s(bytes_per_s: u64) -> Option<f64> {
+/// Bytes per second as GB/s (1e9), to three decimals; `None` of what was not measured and stands as 0.
+#[must_use]
+pub fn gb_per_s(bytes_per_s: u64) -> Option<f64> {
     (bytes_per_s > 0).then(|| (bytes_per_s as f64 / 1e6).round() / 1e3)
 }
 
@@ -226,7 +251,7 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
                 if let (Some(figure), Some(roof)) = (figure, roof)
                     && figure > roof * TOLERANCE
                 {
-                    let name = size.name();
+                    let name = size.label();
                     sentences.push(format!(
                         "{name} payloads appear {what} at {figure:.2} GB/s, above the {roof:.2} GB/s that the same core \
                          reached without the protocol in the same run: this figure is wrong"
@@ -282,6 +307,17 @@ mod tests {
         assert_eq!(exceeded(&[row(1, 1)], &[], Consume::Copy), Vec::<String>::new());
         assert_eq!(of(0, 500).len(), 1, "in no time");
         assert_eq!(of(u64::MAX, u64::MAX - 50), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_roof_of_a_transfer_is_the_slower_side_or_the_sum_of_both_times() {
+        let writer = Side { write_region_gb_per_s: Some(12.0), ..Side::default() };
+        let reader = Side { copy_region_gb_per_s: Some(4.0), ..Side::default() };
+        let total = |consume, overlaps| Roofs::of(&writer, &reader, consume, overlaps).total;
+        // 1 / (1/12 + 1/4) = 3.
+        assert!((total(Consume::Copy, false).unwrap() - 3.0).abs() < 1e-12);
+        assert_eq!((total(Consume::Copy, true), total(Consume::None, false)), (Some(4.0), Some(12.0)));
+        assert_eq!(total(Consume::Scan, true), None, "not measured");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::report::{ClockReport, GuestReport};
 
 use crate::backing::Backing;
-use crate::config::{Config, Print};
+use crate::config::{Config, Print, Unmet};
 use crate::environment::{HostFacts, check_fifo, pin};
 use crate::facts::{self, Results};
 use crate::files::Files;
@@ -22,6 +22,7 @@ use crate::interference::{Counters, GapWatch, Interference};
 use crate::link::{Link, Stopped};
 use crate::load::Load;
 use crate::measure::Test;
+use crate::one_way::PeerClock;
 use crate::region::Region;
 use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
 use crate::summary::Figures;
@@ -71,16 +72,21 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         Some(plan) => plan.geometry(map.bytes(), largest),
         None => Ok(Geometry::for_payload(map.bytes(), 0)?),
     };
-    let geometry = geometry.with_context(|| {
-        format!("{}: use a larger region (provision up --shm-size) or smaller payloads", config.shm.display())
-    })?;
+    let geometry = geometry
+        .with_context(|| {
+            format!(
+                "{}: use a larger region (provision up --shm-size) or smaller payloads",
+                config.shm.display()
+            )
+        })
+        .map_err(Unmet)?;
     let files = Files::prepare(config, &sizes)?;
 
     let allowed = affinity::allowed_cpus()?;
     let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, &config.shm));
     let asked = &config.circumstances;
     let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
-    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus)?;
+    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
     if let Some(level) = asked.fifo {
         check_fifo(level, cpu_pinned, &vcpu_cpus)?;
     }
@@ -144,7 +150,8 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         };
     }
     let one_way = config.latency.filter(|plan| plan.one_way);
-    results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, guest.stamp_frequency_hz));
+    let stamp = PeerClock { source: guest.stamp_source, frequency_hz: guest.stamp_frequency_hz };
+    results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, stamp));
     results.put_in_order();
     results.latency.fill_histograms(&clock);
     let backing = Backing::of_mapped(&config.shm).ok();
@@ -171,7 +178,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
             filesystem: backing.map(|b| b.filesystem),
         },
         host: host_facts,
-        guest: GuestFacts::new(guest, calibration.largest().map(|size| &size.guest)),
+        guest: GuestFacts::new(
+            guest,
+            calibration.largest().map(|size| &size.guest),
+            calibration.largest().and_then(|size| size.guest_kernel(config.bandwidth.as_ref())),
+        ),
         vm,
         copy_kernel: calibration.largest().map(|size| size.kernel.name()),
         copy_candidates: calibration
@@ -187,6 +198,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         load: LoadFacts::of(load_record.as_ref().ok().and_then(Option::as_ref), vm_info::guest_load()),
         interference,
         peer_violations: violations.sentences,
+        peer_violation_kinds: violations.kinds,
     };
     files.write(config, &results, &clock, &run)?;
     print(config, &run, &Figures::of(&sizes, &results, run.bandwidth.as_ref(), &clock))?;
@@ -197,7 +209,6 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
             results.rows.len()
         );
     }
-    let clean = violations.count == 0;
     match ended {
         Err(_) if interrupted => return Ok(Outcome::Interrupted),
         Err(error) => return Err(error),
@@ -207,7 +218,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     if let Some(sentence) = run.roof.as_ref().and_then(|roof| roof.exceeded.first()) {
         return Err(anyhow!("{sentence}"));
     }
-    Ok(if clean && results.all_ok() { Outcome::AllOk } else { Outcome::SomeNotOk })
+    Ok(if run.peer_violation_kinds.is_empty() && results.all_ok() {
+        Outcome::AllOk
+    } else {
+        Outcome::SomeNotOk
+    })
 }
 
 fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {
