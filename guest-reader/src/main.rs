@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use guest_reader::{cli::Args, init, run::run};
+use guest_reader::run::{NoSuchCpu, run};
+use guest_reader::{cli::Args, init};
+
+/// What clap exits with, too.
+const USAGE: u8 = 2;
 
 const USAGE: u8 = 2;
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
     }
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<NoSuchCpu>() => ExitCode::from(USAGE),
         Err(_) => ExitCode::FAILURE,
     }
 }

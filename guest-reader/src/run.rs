@@ -25,6 +25,14 @@ use crate::serve::Server;
 use crate::source::Source;
 use crate::{memory_type, rates};
 
+/// `--cpu` names a CPU that this process cannot run on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run on CPU {cpu} ({errno}); leave --cpu out or name another")]
+pub struct NoSuchCpu {
+    cpu: u32,
+    errno: nix::errno::Errno,
+}
+
 /// Runs guest-reader until a signal ends it.
 ///
 /// # Errors
@@ -35,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
     }
     if let Some(cpu) = args.cpu {
-        affinity::pin_current_thread(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
+        affinity::pin_current_thread(cpu).map_err(|errno| NoSuchCpu { cpu, errno })?;
     }
     let mut source = Source::choose(args)?;
     let map = &source.map;
@@ -123,6 +131,7 @@ fn describe(args: &Args, source: &Source, clock: &Clock, stamp: &Clock) -> anyho
         map_kind: source.kind,
         memory_type,
         clock: ClockReport::from(clock),
+        stamp_source: Some(stamp.source()),
         stamp_frequency_hz: stamp.frequency_hz(),
         cpu_features: cpu::features(),
         spin: args.spin.spin,

@@ -1,6 +1,6 @@
 //! The bandwidth test: payloads of each size, one after another or several in flight.
 
-use ivshmem_proto::clock::Ticks;
+use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::wire::Digest;
@@ -42,6 +42,26 @@ pub struct Row {
     pub switches: u64,
 }
 
+#[cfg(test)]
+impl Row {
+    /// The first row of its size, undisturbed.
+    pub(crate) fn sample(size: PayloadSize, transfer: Transfer) -> Self {
+        Self {
+            iteration: 1,
+            size,
+            transfer,
+            kernel: Kernel::Memcpy,
+            guest_kernel: None,
+            slots: 2,
+            start_ns: 0,
+            from_due_ns: None,
+            late: None,
+            gap_ns: 0,
+            switches: 0,
+        }
+    }
+}
+
 /// What all payloads of a test share.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting<'a> {
@@ -68,15 +88,32 @@ impl Setting<'_> {
     /// How payloads of `leg` travel.
     #[must_use]
     pub fn manner(&self, leg: &Leg, direction: Direction) -> Manner {
-        let chunk_bytes = match self.plan.mode {
-            Mode::Chunked { chunk_bytes } => usize::try_from(chunk_bytes).ok(),
-            Mode::Whole | Mode::Stream { .. } => None,
-        };
-        Manner {
+        Manner::of(self.plan, leg.kernel, self.guest_kernel(leg, direction))
+    }
+
+    /// The row of a payload of `leg` that was due at no certain time; `disturbed` is what [`Watch::look`] saw.
+    #[must_use]
+    pub fn row(
+        &self,
+        leg: &Leg,
+        iteration: u64,
+        transfer: Transfer,
+        clock: &Clock,
+        disturbed: (u64, u64),
+    ) -> Row {
+        let (gap_ns, switches) = disturbed;
+        Row {
+            iteration,
+            size: leg.size,
+            transfer,
             kernel: leg.kernel,
-            guest_kernel: self.guest_kernel(leg, direction),
-            consume: self.plan.consume,
-            chunk_bytes,
+            guest_kernel: self.guest_kernel(leg, transfer.direction),
+            slots: self.geometry.slot_count(),
+            start_ns: clock.ns(self.start, transfer.start),
+            from_due_ns: None,
+            late: None,
+            gap_ns,
+            switches,
         }
     }
 
@@ -127,12 +164,12 @@ pub fn run(
     rows: &mut Vec<Row>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let Extent::Count(iterations) = setting.plan.extent else {
+    // Only a stream can go by time.
+    let (Mode::Whole | Mode::Chunked { .. }, Extent::Count(iterations)) =
+        (setting.plan.mode, setting.plan.extent)
+    else {
         return stream::run(link, setting, leg, working_set, rows, progress);
     };
-    if matches!(setting.plan.mode, Mode::Stream { .. }) {
-        return stream::run(link, setting, leg, working_set, rows, progress);
-    }
     let bytes = usize::try_from(leg.size.bytes())?;
     let fetches = setting.plan.direction != Direction::HostToGuest;
     let inbox = if fetches { vec![0; bytes] } else { Vec::new() };
@@ -144,22 +181,10 @@ pub fn run(
         }
         link.map.check_not_shrunk()?;
         let transfers = desk.one(link, setting, leg, iteration)?;
-        let (gap_ns, switches) = watch.look(link);
-        for transfer in transfers.iter().flatten() {
-            rows.push(Row {
-                iteration,
-                size: leg.size,
-                transfer: *transfer,
-                kernel: leg.kernel,
-                guest_kernel: setting.guest_kernel(leg, transfer.direction),
-                slots: setting.geometry.slot_count(),
-                start_ns: link.clock.ns(setting.start, transfer.start),
-                from_due_ns: None,
-                late: None,
-                gap_ns,
-                switches,
-            });
-        }
+        let disturbed = watch.look(link);
+        rows.extend(
+            transfers.iter().flatten().map(|t| setting.row(leg, iteration, *t, link.clock, disturbed)),
+        );
         // When all of them are rows.
         if let Some(lost) = transfers.iter().flatten().find(|transfer| transfer.status.is_timeout()) {
             link.check_alive(lost.sequence)?;
@@ -201,8 +226,7 @@ impl Desk<'_> {
         let fetch_manner = setting.manner(leg, Direction::GuestToHost);
         let mut fetch_proof = Proof::NONE;
         if plan.direction != Direction::HostToGuest {
-            let token = plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number;
-            fetch_proof = transfer::produce(link, bytes as u64, token, digest)?;
+            fetch_proof = transfer::produce(link, bytes as u64, content::token(plan.seed, number), digest)?;
         }
         let (payload, proof): (&[u8], Proof) = match self.working_set {
             Some(set) => set.payload(number, bytes),

@@ -6,7 +6,7 @@ use ivshmem_proto::copy::Kernel;
 use serde::Serialize;
 
 use crate::bandwidth::Row;
-use crate::config::{BandwidthPlan, Mode};
+use crate::config::BandwidthPlan;
 
 /// The columns.
 pub const HEADER: &str = "iteration,frame_type,width,height,bpp,test_size_bytes,test_size_mb,duration_ns,duration_ms,\
@@ -62,10 +62,6 @@ struct WireRow {
 impl WireRow {
     fn of(row: &Row, plan: &BandwidthPlan) -> Self {
         let ((width, height, bpp), bytes) = (row.size.picture(), row.size.bytes());
-        let chunk_bytes = match plan.mode {
-            Mode::Chunked { chunk_bytes } => Some(chunk_bytes),
-            Mode::Whole | Mode::Stream { .. } => None,
-        };
         let mib = bytes as f64 / MIB;
         let t = &row.transfer;
         let mib_per_s = t.duration_ns.filter(|&ns| ns > 0).map(|ns| mib * 1e9 / ns as f64);
@@ -94,7 +90,7 @@ impl WireRow {
             cache: plan.cache.name(),
             consume: plan.consume.name(),
             verify: t.digest.name(),
-            chunk_bytes,
+            chunk_bytes: plan.mode.chunk_bytes(),
             slots: row.slots,
             copy_kernel: row.kernel.name(),
             guest_copy_kernel: row.guest_kernel.map(Kernel::name),
@@ -156,19 +152,8 @@ mod tests {
             status: RowStatus::Ok,
             ..lost
         };
-        let ok = Row {
-            iteration: 1,
-            size: PayloadSize::Frame(FrameFormat::Uhd4k),
-            transfer,
-            kernel: Kernel::Avx2Nt,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 5,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 1,
-        };
+        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
+        let ok = Row { kernel: Kernel::Avx2Nt, start_ns: 5, switches: 1, ..Row::sample(size, transfer) };
         let lost = Transfer { write_ns: Some(9), ..lost };
         let lost =
             Row { iteration: 2, transfer: lost, size: PayloadSize::Bytes(4096), late: Some(true), ..ok };

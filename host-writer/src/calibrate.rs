@@ -11,7 +11,7 @@ use crate::config::{BandwidthPlan, PayloadSize};
 use crate::kernels;
 use crate::link::{Link, Stopped};
 use crate::progress::Progress;
-use crate::roofline::{self, Roof, SizeRoof};
+use crate::roofline::{self, Roof, Roofs, SizeRoof};
 use crate::run_json::SizeKernels;
 
 /// How often a roof is measured after the test at the most.
@@ -34,16 +34,30 @@ pub struct SizeCalibration {
     roof: SizeRoof,
 }
 
+impl SizeCalibration {
+    /// The kernel the guest copies this size with: forced, or best on trial, or its own choice, which is another one where
+    /// it writes.
+    #[must_use]
+    pub fn guest_kernel(&self, plan: Option<&BandwidthPlan>) -> Option<Kernel> {
+        let tried = self.guest_kernels.first().map(|&(kernel, _)| kernel);
+        let writes = plan.is_some_and(|plan| plan.direction == Direction::GuestToHost);
+        let fastest_write = self.guest.candidates.iter().max_by_key(|rate| rate.write.typical);
+        let own = if writes { fastest_write.map(|rate| rate.kernel) } else { self.guest.chosen };
+        plan.and_then(|plan| plan.guest_kernel).or(tried).or(own)
+    }
+}
+
 /// What was found of all sizes.
 #[derive(Debug)]
 pub struct Calibration {
     sizes: Vec<SizeCalibration>,
     consume: Consume,
+    overlaps: bool,
 }
 
 impl Default for Calibration {
     fn default() -> Self {
-        Self { sizes: Vec::new(), consume: Consume::Copy }
+        Self { sizes: Vec::new(), consume: Consume::Copy, overlaps: false }
     }
 }
 
@@ -59,7 +73,7 @@ impl Calibration {
         plan: &BandwidthPlan,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
-        let mut all = Self { sizes: Vec::new(), consume: plan.consume };
+        let mut all = Self { sizes: Vec::new(), consume: plan.consume, overlaps: plan.mode.overlaps() };
         for &size in sizes {
             let bytes = size.bytes();
             let mut roof = SizeRoof { bytes, host: Default::default(), guest: Default::default() };
@@ -113,16 +127,16 @@ impl Calibration {
         }
     }
 
-    /// The roofs of writing and of copying out, in GB/s, of payloads that go one way.
+    /// The roofs over payloads that go one way; `None` each where not measured.
     #[must_use]
-    pub fn roofs_of(&self, size: PayloadSize, direction: Direction) -> (Option<f64>, Option<f64>) {
+    pub fn roofs_of(&self, size: PayloadSize, direction: Direction) -> Roofs {
         let Some(found) = self.sizes.iter().find(|calibrated| calibrated.size == size) else {
-            return (None, None);
+            return Roofs::default();
         };
         let (host, guest) = (&found.roof.host, &found.roof.guest);
         let (writer, reader) =
             if direction == Direction::GuestToHost { (guest, host) } else { (host, guest) };
-        (writer.writing(), reader.reading(self.consume))
+        Roofs::of(writer, reader, self.consume, self.overlaps)
     }
 
     /// The largest size.
@@ -135,12 +149,13 @@ impl Calibration {
     #[must_use]
     pub fn by_size(&self, plan: Option<&BandwidthPlan>) -> Vec<SizeKernels> {
         let forced = plan.is_some_and(|plan| plan.kernel.is_some());
-        let guest_kernel = plan.and_then(|plan| plan.guest_kernel);
+        let guest_forced = plan.and_then(|plan| plan.guest_kernel);
         let both = |c: &SizeCalibration| {
             let bytes = c.size.bytes();
+            let chosen = c.guest_kernel(plan);
             [
                 SizeKernels::host(bytes, c.kernel, forced, &c.kernels),
-                SizeKernels::guest(bytes, guest_kernel, &c.guest, &c.guest_kernels),
+                SizeKernels::guest(bytes, guest_forced, chosen, &c.guest, &c.guest_kernels),
             ]
         };
         self.sizes.iter().flat_map(both).collect()

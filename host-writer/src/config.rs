@@ -38,6 +38,11 @@ pub struct Config {
     pub print: Print,
 }
 
+/// A request that this machine or this region cannot meet, as only a look at them shows.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct Unmet(pub anyhow::Error);
+
 /// What the terminal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Print {
@@ -117,6 +122,16 @@ impl PayloadSize {
         }
     }
 
+    /// The name shown to people: `4K frame`, beside which `4KiB` is no frame.
+    #[must_use]
+    pub fn label(self) -> String {
+        match self {
+            Self::Frame(FrameFormat::Uhd4k) => "4K frame".to_owned(),
+            Self::Frame(format) => format!("{} frame", format.name()),
+            Self::Bytes(_) => self.name(),
+        }
+    }
+
     /// Width and height in pixels and bits a pixel; zeros for what is no picture.
     #[must_use]
     pub const fn picture(self) -> (u32, u32, u32) {
@@ -150,6 +165,12 @@ pub enum Mode {
 pub const SLOTS_DEFAULT: u64 = 4;
 
 impl Mode {
+    /// Whether the reader reads while the writer writes; else the two take turns.
+    #[must_use]
+    pub const fn overlaps(self) -> bool {
+        !matches!(self, Self::Whole)
+    }
+
     /// The name used in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -157,6 +178,24 @@ impl Mode {
             Self::Whole => "whole",
             Self::Chunked { .. } => "chunked",
             Self::Stream { .. } => "stream",
+        }
+    }
+
+    /// How often the watermark advances in bytes; `None` where payloads go whole.
+    #[must_use]
+    pub const fn chunk_bytes(self) -> Option<u64> {
+        match self {
+            Self::Chunked { chunk_bytes } => Some(chunk_bytes),
+            Self::Whole | Self::Stream { .. } => None,
+        }
+    }
+
+    /// Frames a second of an open loop.
+    #[must_use]
+    pub const fn fps(self) -> Option<f64> {
+        match self {
+            Self::Stream { fps, .. } => fps,
+            Self::Whole | Self::Chunked { .. } => None,
         }
     }
 }
@@ -230,7 +269,7 @@ impl BandwidthPlan {
                 .map_or_else(|| Geometry::for_payload(region_bytes, largest), Ok)?,
             Mode::Whole | Mode::Chunked { .. } => Geometry::for_payload(region_bytes, largest)?,
         };
-        if let Mode::Chunked { chunk_bytes } = self.mode {
+        if let Some(chunk_bytes) = self.mode.chunk_bytes() {
             let slot = geometry.slot_bytes();
             ensure!(chunk_bytes <= slot, "--chunk {chunk_bytes} is larger than a slot of {slot} bytes");
         }
@@ -311,6 +350,11 @@ fn available(name: Option<&String>) -> anyhow::Result<Option<Kernel>> {
 impl BandwidthPlan {
     fn new(args: &BandwidthArgs) -> anyhow::Result<Option<Self>> {
         let is_stream = args.mode == ModeName::Stream;
+        let is_chunked = args.mode == ModeName::Chunked;
+        // Whether or not there is a bandwidth test: what would change nothing was meant to change something.
+        ensure!(is_chunked || args.chunk.is_none(), "--chunk belongs to --mode chunked");
+        ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
+        ensure!(is_stream || args.fps.is_none(), "--fps belongs to --mode stream");
         let by_default = || {
             let others = args.sizes.is_some() || args.sweep || (args.duration.is_some() && !is_stream);
             if others { Vec::new() } else { FrameFormat::ALL.to_vec() }
@@ -332,8 +376,6 @@ impl BandwidthPlan {
             ModeName::Chunked => Mode::Chunked { chunk_bytes },
             ModeName::Stream => Mode::Stream { slots: args.slots, fps: args.fps },
         };
-        ensure!(is_stream || args.slots.is_none(), "--slots belongs to --mode stream");
-        ensure!(is_stream || args.fps.is_none(), "--fps belongs to --mode stream");
         if let Some(slots) = args.slots {
             ensure!(
                 (1..RING_ENTRIES).contains(&slots),
@@ -487,7 +529,10 @@ mod tests {
     fn what_cannot_be_is_refused_in_one_line_that_names_it() {
         for (args, expected) in [
             (&["--mode", "chunked", "--chunk", "100"][..], "not a multiple of a cache line"),
+            (&["--chunk", "4KiB"], "--chunk belongs to --mode chunked"),
+            (&["--mode", "stream", "--chunk", "4KiB"], "--chunk belongs to --mode chunked"),
             (&["--slots", "2"], "--slots belongs to --mode stream"),
+            (&["--frames", "none", "--slots", "2"], "--slots belongs to --mode stream"),
             (&["--mode", "stream", "--slots", "16"], "1 to 15 messages"),
             (&["--fps", "60"], "--fps belongs to --mode stream"),
             (&["--consume", "scan"], "add --verify none"),

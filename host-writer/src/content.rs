@@ -25,13 +25,18 @@ impl Proof {
     pub const NONE: Self = Self { digest: Digest::None, expected: [0; 4], token: 0 };
 }
 
+/// What payload `number` is made from: mixed, so that neighbouring seeds and numbers share no stream.
+#[must_use]
+pub const fn token(seed: u64, number: u64) -> u64 {
+    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number
+}
+
 /// Fills `payload` with content that depends on `seed` and `number` only, and returns how to check it.
 ///
 /// Random content is hashed chunk by chunk as it is made, so that it lies in the caches as a producer leaves it, hashed
 /// or not: a second pass over the whole payload would change what the timed write finds there.
 pub fn produce(payload: &mut [u8], seed: u64, number: u64, digest: Digest) -> Proof {
-    // Mixed, so that neighbouring seeds and numbers share no stream.
-    let token = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number;
+    let token = token(seed, number);
     if digest == Digest::Pattern {
         fill_pattern(payload, token);
         return Proof { digest, expected: [0; 4], token };

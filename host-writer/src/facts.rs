@@ -10,6 +10,7 @@ use crate::calibrate::Calibration;
 use crate::config::{BandwidthPlan, Extent, LatencyPlan, Mode, Pace, PayloadSize};
 use crate::latency::Measured;
 use crate::load::LoadRecord;
+use crate::median::lower_median;
 use crate::one_way::OneWay;
 use crate::run_json::{BandwidthFacts, LatencyFacts, LoadFacts, Percentiles};
 use crate::status::{Counts, RowStatus};
@@ -106,7 +107,7 @@ pub fn latency(plan: &LatencyPlan, results: &Results) -> LatencyFacts {
     }
 }
 
-/// The bandwidth test.
+/// The bandwidth test; `llc_bytes` is the last-level cache of the CPU it ran on.
 #[must_use]
 pub fn bandwidth(
     plan: &BandwidthPlan,
@@ -114,19 +115,13 @@ pub fn bandwidth(
     geometry: &Geometry,
     results: &Results,
     clock: &Clock,
+    llc_bytes: Option<u64>,
 ) -> BandwidthFacts {
     let rows = &results.rows;
     let mut counts = Counts::default();
     rows.iter().for_each(|row| counts.add(row.transfer.status));
     let (iterations, duration_s) = extent(plan.extent);
-    let fps = match plan.mode {
-        Mode::Stream { fps, .. } => fps,
-        Mode::Whole | Mode::Chunked { .. } => None,
-    };
-    let chunk_bytes = match plan.mode {
-        Mode::Chunked { chunk_bytes } => Some(chunk_bytes),
-        Mode::Whole | Mode::Stream { .. } => None,
-    };
+    let fps = plan.mode.fps();
     let streams = if matches!(plan.mode, Mode::Stream { .. }) { sizes } else { &[] };
     let periods: Vec<(String, Vec<u64>)> =
         streams.iter().map(|size| (size.name(), periods_ns(rows, *size, clock))).collect();
@@ -137,12 +132,12 @@ pub fn bandwidth(
         duration_s,
         mode: plan.mode.name(),
         direction: plan.direction.name(),
-        chunk_bytes,
+        chunk_bytes: plan.mode.chunk_bytes(),
         slots: geometry.slot_count(),
         fps,
         cache: plan.cache.name(),
         working_set_bytes: results.working_set_bytes,
-        llc_bytes: crate::caches::llc_bytes(0),
+        llc_bytes,
         consume: plan.consume.name(),
         verify: plan.digest.name(),
         verify_every: plan.verify_every,
@@ -157,11 +152,7 @@ pub fn bandwidth(
             .collect(),
         period_ns_p50: periods
             .iter()
-            .filter_map(|(name, periods)| {
-                let mut sorted = periods.clone();
-                sorted.sort_unstable();
-                Some((name.clone(), *sorted.get(sorted.len().checked_sub(1)? / 2)?))
-            })
+            .filter_map(|(name, periods)| Some((name.clone(), lower_median(periods.clone())?)))
             .collect::<BTreeMap<_, _>>(),
         late: fps.map(|_| rows.iter().filter(|row| row.late == Some(true)).count() as u64),
         dropped: counts.of(RowStatus::Dropped),
@@ -206,24 +197,12 @@ mod tests {
     use super::*;
     use crate::cli::Direction;
     use crate::transfer::Transfer;
-    use ivshmem_proto::copy::Kernel;
     use ivshmem_proto::wire::Digest;
 
     #[test]
     fn rows_stand_in_the_order_of_their_iterations_size_by_size() {
-        let row = |bytes, iteration| Row {
-            iteration,
-            size: PayloadSize::Bytes(bytes),
-            transfer: Transfer::published(1, Direction::HostToGuest, Digest::None, Ticks(0)),
-            kernel: Kernel::Memcpy,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 0,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 0,
-        };
+        let transfer = Transfer::published(1, Direction::HostToGuest, Digest::None, Ticks(0));
+        let row = |bytes, iteration| Row { iteration, ..Row::sample(PayloadSize::Bytes(bytes), transfer) };
         let mut results = Results::new().unwrap();
         // The third was dropped while the first two were in flight.
         results.rows = [(64, 3), (64, 1), (64, 2), (128, 2), (128, 1)].map(|(b, i)| row(b, i)).into();

@@ -1,5 +1,5 @@
-//! What disturbed the run: stolen time, preemptions, moments when this thread was not running, and a CPU that was made
-//! to run slower.
+//! What disturbed the run: stolen time, preemptions, moments when this thread or a vCPU's was not running, and a CPU that
+//! was made to run slower.
 
 use std::fs;
 
@@ -9,6 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 use crate::frequency::{frequency_mhz, throttle_events};
+use crate::vcpu::{Delays, VcpuThreads};
 
 /// A pause between two looks at the clock that no look itself can explain.
 const GAP_NS: f64 = 20_000.0;
@@ -16,7 +17,9 @@ const GAP_NS: f64 = 20_000.0;
 const STEAL_SHARE_MAX: f64 = 0.01;
 /// Share of the wall time lost in clock gaps above which a run is dirty.
 const GAP_SHARE_MAX: f64 = 0.02;
-/// Preemptions a second above which a run is dirty.
+/// Share of the wall time that vCPUs were ready and had no CPU above which a run is dirty.
+const VCPU_DELAY_SHARE_MAX: f64 = 0.02;
+/// Preemptions a second, of this thread or of the vCPUs', above which a run is dirty.
 const PREEMPTIONS_PER_S_MAX: f64 = 50.0;
 /// Share of its frequency that the CPU may lose during a run before it is dirty.
 const FREQUENCY_DROP_MAX: f64 = 0.10;
@@ -73,19 +76,21 @@ pub struct Counters {
     cpu: Option<usize>,
     frequency_mhz: Option<f64>,
     throttle_events: Option<u64>,
+    vcpu: Option<Delays>,
 }
 
 impl Counters {
-    /// Reads them now, for the calling thread, the CPU it runs on (pin it first), and the whole machine.
+    /// Reads them now, for the calling thread, the CPU it runs on (pin it first), the VM's `vcpus`, and the whole machine.
     #[must_use]
-    pub fn now() -> Self {
+    pub fn now(vcpus: &VcpuThreads) -> Self {
         // The frequency first: at the end of a run it is then still that of the run.
         let cpu = sched_getcpu().ok();
         let frequency_mhz = cpu.and_then(frequency_mhz);
         let steal_ticks = fs::read_to_string("/proc/stat").ok().and_then(|text| steal_in(&text)).unwrap_or(0);
         let involuntary_switches = switches_now();
         let throttle_events = throttle_events();
-        Self { steal_ticks, involuntary_switches, cpu, frequency_mhz, throttle_events }
+        let vcpu = vcpus.delays();
+        Self { steal_ticks, involuntary_switches, cpu, frequency_mhz, throttle_events, vcpu }
     }
 }
 
@@ -99,6 +104,10 @@ fn steal_in(stat: &str) -> Option<u64> {
 pub struct Interference {
     /// Times this thread was preempted.
     pub involuntary_context_switches: u64,
+    /// Times the VM's vCPU threads were preempted; `None` without a VM that `provision` keeps.
+    pub vcpu_involuntary_context_switches: Option<u64>,
+    /// How long they were ready to run and had no CPU, in nanoseconds.
+    pub vcpu_run_delay_ns: Option<u64>,
     /// Time the hypervisor took from this machine's CPUs, in milliseconds.
     pub steal_ms: f64,
     /// Moments of more than 20 µs between two looks at the clock.
@@ -139,9 +148,23 @@ impl Interference {
         };
         check(steal_ms / 1e3 / wall_s, STEAL_SHARE_MAX, "time stolen by the hypervisor");
         check(ns(gaps.sum_ticks) as f64 / 1e9 / wall_s, GAP_SHARE_MAX, "clock gaps");
-        let rate = switches as f64 / wall_s;
-        if rate > PREEMPTIONS_PER_S_MAX {
-            reasons.push(format!("preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"));
+        let vcpu = before.vcpu.zip(after.vcpu).map(|(was, is)| Delays {
+            run_delay_ns: is.run_delay_ns.saturating_sub(was.run_delay_ns),
+            involuntary_switches: is.involuntary_switches.saturating_sub(was.involuntary_switches),
+        });
+        if let Some(vcpu) = vcpu {
+            let share = vcpu.run_delay_ns as f64 / 1e9 / wall_s;
+            check(share, VCPU_DELAY_SHARE_MAX, "the vCPU ready and without a CPU");
+        }
+        for (count, whose) in
+            [(Some(switches), ""), (vcpu.map(|vcpu| vcpu.involuntary_switches), "the vCPU ")]
+        {
+            let rate = count.unwrap_or(0) as f64 / wall_s;
+            if rate > PREEMPTIONS_PER_S_MAX {
+                reasons.push(format!(
+                    "{whose}preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"
+                ));
+            }
         }
         // Two CPUs may differ for other reasons.
         let (was, is) = (before.frequency_mhz, after.frequency_mhz);
@@ -161,6 +184,8 @@ impl Interference {
         }
         Self {
             involuntary_context_switches: switches,
+            vcpu_involuntary_context_switches: vcpu.map(|vcpu| vcpu.involuntary_switches),
+            vcpu_run_delay_ns: vcpu.map(|vcpu| vcpu.run_delay_ns),
             steal_ms,
             clock_gaps: gaps.count,
             clock_gaps_sum_ns: ns(gaps.sum_ticks),
@@ -214,6 +239,32 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_vcpu_that_does_not_get_its_cpu_makes_a_run_dirty() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let at = |run_delay_ns, involuntary_switches| Counters {
+            vcpu: Some(Delays { run_delay_ns, involuntary_switches }),
+            ..Counters::default()
+        };
+        let between =
+            |before, after| Interference::between(before, after, GapWatch::new(&clock), &clock, 1.0);
+        let seen = between(at(7, 3), at(30_000_007, 103));
+        let figures = (seen.vcpu_run_delay_ns, seen.vcpu_involuntary_context_switches);
+        assert_eq!((seen.dirty, figures), (true, (Some(30_000_000), Some(100))));
+        assert_eq!(
+            seen.reasons,
+            [
+                "the vCPU ready and without a CPU: 3.0 % of the run, limit 2 %",
+                "the vCPU preempted 100 times a second, limit 50"
+            ]
+        );
+        assert!(!between(at(7, 3), at(19_000_007, 53)).dirty);
+        // It died on the way.
+        let seen = between(at(7, 3), Counters::default());
+        assert_eq!((seen.vcpu_run_delay_ns, seen.dirty), (None, false));
+    }
+
     #[test]
     fn each_message_has_its_own_largest_gap() {
         let mut gaps = GapWatch::new(&Clock::of(ClockSource::ClockMonotonic));
@@ -260,7 +311,13 @@ mod tests {
         let none = Counters::default();
         let seen = Interference::between(none, none, GapWatch::new(&clock), &clock, 1.0);
         let json = serde_json::to_value(&seen).unwrap();
-        for field in ["frequency_mhz_before", "frequency_mhz_after", "throttle_events"] {
+        for field in [
+            "frequency_mhz_before",
+            "frequency_mhz_after",
+            "throttle_events",
+            "vcpu_run_delay_ns",
+            "vcpu_involuntary_context_switches",
+        ] {
             assert_eq!(json.get(field), Some(&serde_json::Value::Null), "{field}");
         }
     }

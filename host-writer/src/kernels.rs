@@ -19,6 +19,7 @@ use crate::cli::Direction;
 use crate::config::{BandwidthPlan, Mode};
 use crate::content::{self, Proof};
 use crate::link::Link;
+use crate::median::lower_median;
 use crate::transfer::{self, Errand, Manner, Parcel, Transfer};
 
 /// Samples of each kernel in the heat, after one that is not counted.
@@ -31,8 +32,10 @@ const SMALL_BYTES: u64 = 1 << 20;
 /// Share of the best rate that qualifies for the final. memcpy is in it as the measure of the others.
 const QUALIFIED: f64 = 0.9;
 
-/// The host's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes`. Content is hashed or not as that of the test will be, but the guest
-/// verifies none: hashing takes it far longer than the copy that is measured.
+/// The host's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes`.
+///
+/// Content is hashed or not as that of the test will be, but the guest verifies none: hashing takes it far longer than
+/// the copy that is measured.
 ///
 /// # Errors
 /// A signal, a guest that died, a payload that does not fit.
@@ -59,9 +62,9 @@ pub fn measure(
             }
         }
     }
-    let best_ns = heat.iter().map(|(_, samples_ns)| median(samples_ns)).min().unwrap_or(0) as f64;
+    let best_ns = heat.iter().map(|(_, samples_ns)| cost(samples_ns)).min().unwrap_or(0) as f64;
     let (mut finalists, others): (Vec<_>, Vec<_>) = heat.into_iter().partition(|(kernel, samples_ns)| {
-        *kernel == Kernel::Memcpy || best_ns >= median(samples_ns) as f64 * QUALIFIED
+        *kernel == Kernel::Memcpy || best_ns >= cost(samples_ns) as f64 * QUALIFIED
     });
     finalists.iter_mut().for_each(|(_, samples_ns)| samples_ns.clear());
     for _ in 0..if bytes <= SMALL_BYTES { FINAL_SAMPLES_SMALL } else { FINAL_SAMPLES } {
@@ -69,11 +72,21 @@ pub fn measure(
             samples_ns.push(bench.cost_ns(link, geometry, plan, *kernel)?);
         }
     }
-    let rate = |samples_ns: &[u64]| (bytes as f64 * 1e9 / median(samples_ns) as f64) as u64;
-    let mut rates: Vec<_> =
-        finalists.iter().chain(&others).map(|(kernel, samples_ns)| (*kernel, rate(samples_ns))).collect();
+    finalists.extend(others);
+    Ok(fastest_first(bytes, &finalists))
+}
+
+/// The median rate of each kernel in bytes per second, the highest first.
+fn fastest_first(bytes: u64, trials: &[(Kernel, Vec<u64>)]) -> Vec<(Kernel, u64)> {
+    let rate = |samples_ns: &[u64]| (bytes as f64 * 1e9 / cost(samples_ns) as f64) as u64;
+    let mut rates: Vec<_> = trials.iter().map(|(kernel, samples_ns)| (*kernel, rate(samples_ns))).collect();
     rates.sort_by_key(|&(_, rate)| Reverse(rate));
-    Ok(rates)
+    rates
+}
+
+/// The median of a kernel's samples in nanoseconds.
+fn cost(samples_ns: &[u64]) -> u64 {
+    lower_median(samples_ns.to_vec()).unwrap_or(u64::MAX)
 }
 
 /// Samples of each of the guest's kernels, after one that is not counted.
@@ -82,8 +95,10 @@ const GUEST_SAMPLES: usize = 5;
 const GUEST_QUALIFIED: f64 = 0.5;
 
 /// The guest's copy kernels with their median rates in bytes per second, fastest first, for payloads of `bytes` that the
-/// host has just written with `kernel`. The guest has measured them by itself on lines that lie in its own cache; which
-/// is fastest on lines that come from the other side is another question. Empty when there is nothing to choose.
+/// host has just written with `kernel`; empty when there is nothing to choose.
+///
+/// The guest has measured them by itself on lines that lie in its own cache; which is fastest on lines that come from the
+/// other side is another question.
 ///
 /// # Errors
 /// A signal, a guest that died, a payload that does not fit.
@@ -105,17 +120,12 @@ pub fn rank_guest(
     for round in 0..=if bytes <= SMALL_BYTES { FINAL_SAMPLES_SMALL } else { GUEST_SAMPLES } {
         for (guest_kernel, samples_ns) in &mut trials {
             let transfer = bench.transfer(link, geometry, plan, kernel, Some(*guest_kernel))?;
-            let waited = transfer.guest_stall_ns.unwrap_or(0);
-            let ns = transfer.guest_copy_ns.map_or(u64::MAX, |ns| ns.saturating_sub(waited).max(1));
             if round > 0 {
-                samples_ns.push(ns);
+                samples_ns.push(transfer.guest_ns().unwrap_or(u64::MAX).max(1));
             }
         }
     }
-    let rate = |samples_ns: &[u64]| (bytes as f64 * 1e9 / median(samples_ns) as f64) as u64;
-    let mut rates: Vec<_> = trials.iter().map(|(kernel, samples_ns)| (*kernel, rate(samples_ns))).collect();
-    rates.sort_by_key(|&(_, rate)| Reverse(rate));
-    Ok(rates)
+    Ok(fastest_first(bytes, &trials))
 }
 
 struct Bench {
@@ -156,11 +166,7 @@ impl Bench {
         link.map.check_not_shrunk()?;
         let slot = (self.number % geometry.slot_count()) as u16;
         self.number += 1;
-        let chunk_bytes = match plan.mode {
-            Mode::Chunked { chunk_bytes } => usize::try_from(chunk_bytes).ok(),
-            Mode::Whole | Mode::Stream { .. } => None,
-        };
-        let manner = Manner { kernel, guest_kernel, consume: plan.consume, chunk_bytes };
+        let manner = Manner::of(plan, kernel, guest_kernel);
         let transfer = if plan.direction == Direction::GuestToHost {
             let errand = Errand { inbox: &mut self.payload, slot, proof: Proof::NONE, manner };
             transfer::fetch(link, geometry, errand)?
@@ -176,21 +182,19 @@ impl Bench {
     }
 }
 
-/// The lower median of at least one sample.
-fn median(samples: &[u64]) -> u64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable();
-    sorted[(sorted.len() - 1) / 2]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_lower_middle() {
-        assert_eq!(median(&[5]), 5);
-        assert_eq!(median(&[9, 1, 5, 7]), 5);
-        assert_eq!(median(&[3, 2, 1]), 2);
+    fn kernels_are_ranked_by_the_rate_at_their_median() {
+        let trials =
+            [(Kernel::Memcpy, vec![50, 1, 40]), (Kernel::Sse2, vec![20]), (Kernel::Avx2, vec![30, 30])];
+        let expected = [
+            (Kernel::Sse2, 50_000_000_000),
+            (Kernel::Avx2, 33_333_333_333),
+            (Kernel::Memcpy, 25_000_000_000),
+        ];
+        assert_eq!(fastest_first(1000, &trials), expected);
     }
 }

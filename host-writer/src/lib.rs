@@ -2,16 +2,17 @@
 //! writes CSVs and the run's provenance.
 //!
 //! - [`cli`], [`config`]: the command line, and what it means once validated
-//! - [`run`]: the order of it all; [`link`]: the open session and the waits on it
+//! - [`run`]: the order of it all, [`measure`]: its tests; [`region`], [`link`]: the open session and the waits on it;
+//!   [`violations`]: what the guest did against its rules
 //! - [`latency`], [`one_way`]: the latency test, and what the guest's clock adds to it
 //! - [`bandwidth`], [`stream`]: the bandwidth test; [`transfer`]: one payload through the region
-//! - [`calibrate`], [`kernels`], [`roofline`]: which copy is fastest, and what either side's core can do at all
+//! - [`calibrate`], [`kernels`], [`roofline`] (and [`median`]): which copy is fastest, and what either side's core can do
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
 //! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
 //! - [`status`]: how a message can end
 //! - [`facts`], [`files`], [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
-//! - [`interference`] (with `frequency`): what disturbed it
+//! - [`interference`] (with `frequency` and `vcpu`): what disturbed it
 //! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
 //! - [`progress`], [`summary`]: what the terminal shows
 
@@ -35,10 +36,13 @@ pub mod latency_csv;
 pub mod link;
 pub mod load;
 pub mod load_spec;
+pub mod measure;
+pub mod median;
 pub mod one_way;
 pub mod output;
 pub mod process_group;
 pub mod progress;
+pub mod region;
 pub mod roofline;
 pub mod run;
 pub mod run_json;
@@ -49,5 +53,7 @@ pub mod stream;
 mod stress_ng;
 pub mod summary;
 pub mod transfer;
+pub mod vcpu;
+pub mod violations;
 pub mod vm_info;
 pub mod working_set;

@@ -17,6 +17,7 @@ use ivshmem_proto::wait::{Waited, wait_until};
 use ivshmem_proto::wire::{Kind, Status, Verdict};
 
 use crate::interference::GapWatch;
+use crate::violations::Violations;
 
 /// Why a measurement ended before its last message. The rows so far are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,35 +62,14 @@ pub struct Link<'a> {
     timeout_ticks: u64,
     /// Notices when this thread was not running.
     pub gaps: GapWatch,
-    /// What the guest did against the protocol, in sentences.
+    /// What the guest did against the protocol.
     pub violations: Violations,
     /// Verdicts that were taken and still stand in the guest's ring, to notice when it changes one.
     verdicts: [Option<(u64, Option<Verdict>)>; RING_ENTRIES as usize],
 }
 
-/// What a guest did against the protocol: the first few in words, all of them counted.
-#[derive(Debug, Clone, Default)]
-pub struct Violations {
-    /// In words.
-    pub sentences: Vec<String>,
-    /// How many there were.
-    pub count: u64,
-}
-
 /// What completes "the guest answered message N " when it writes a status that does not exist.
 pub const NO_STATUS: &str = "with a status that means nothing";
-/// Violations put in words at the most.
-const SENTENCES_MAX: usize = 20;
-
-impl Violations {
-    fn add(&mut self, sentence: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.sentences.len() < SENTENCES_MAX {
-            self.sentences.push(sentence());
-        }
-    }
-}
-
 /// Random bits, from the seed the standard library's hash maps take from the operating system.
 pub fn random_u64() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -120,23 +100,26 @@ impl<'a> Link<'a> {
     /// Looks for what a guest that keeps to the protocol never does; true when there was something. Not for timed
     /// sections.
     pub fn look_for_trouble(&mut self) -> bool {
-        let before = self.violations.count;
+        let before = self.violations.count();
         if let Some(sequence) = self.host.foretold() {
-            self.violations
-                .add(|| format!("the guest acknowledged message {sequence}, which had not been published"));
+            self.violations.add("acknowledged what had not been published", || {
+                format!("the guest acknowledged message {sequence}, which had not been published")
+            });
         }
         if let Some(tampered) = self.host.mend() {
-            self.violations.add(|| tampered.to_string());
+            self.violations.add("wrote to the host's page", || tampered.to_string());
         }
         for taken in &mut self.verdicts {
             if let Some((sequence, verdict)) = *taken
                 && self.host.verdict(sequence).is_some_and(|now| now.verdict != verdict)
             {
                 *taken = None;
-                self.violations.add(|| format!("the guest changed its verdict on message {sequence}"));
+                self.violations.add("changed a verdict", || {
+                    format!("the guest changed its verdict on message {sequence}")
+                });
             }
         }
-        self.violations.count > before
+        self.violations.count() > before
     }
 
     /// Looks for trouble before a message is published. True when the guest has acknowledged that message already: then
@@ -149,13 +132,15 @@ impl<'a> Link<'a> {
 
     /// A message was acknowledged before one that was published earlier.
     pub fn note_disorder(&mut self, sequence: u64) {
-        self.violations.add(|| format!("the guest acknowledged a later message before message {sequence}"));
+        self.violations.add("acknowledged out of order", || {
+            format!("the guest acknowledged a later message before message {sequence}")
+        });
     }
 
     /// An answer to a message that no guest gives that keeps to the protocol; `what` completes "the guest answered message
     /// N ".
-    pub fn note_nonsense(&mut self, sequence: u64, what: &str) {
-        self.violations.add(|| format!("the guest answered message {sequence} {what}"));
+    pub fn note_nonsense(&mut self, sequence: u64, what: &'static str) {
+        self.violations.add(what, || format!("the guest answered message {sequence} {what}"));
     }
 
     /// What the guest says of message `sequence`, which it has acknowledged.

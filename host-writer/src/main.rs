@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use host_writer::{cli::Args, config::Config, run::run};
+use host_writer::config::{Config, Unmet};
+use host_writer::{cli::Args, run::run};
 
 fn main() -> ExitCode {
     let config = match Config::try_from(Args::parse()) {
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
     };
     match run(&config) {
         Ok(outcome) => outcome.exit_code(),
+        Err(error) if error.is::<Unmet>() => complain(&error, USAGE),
         Err(error) => complain(&error, FAILED),
     }
 }

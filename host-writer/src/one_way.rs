@@ -7,6 +7,7 @@
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::clock_offset::{Exchange, estimate, one_way};
 
+use ivshmem_proto::wire::ClockSource;
 use serde::Serialize;
 
 use crate::latency::{Measured, Sample};
@@ -27,6 +28,10 @@ pub struct OneWay {
     /// How much faster the guest's clock runs than the guest says, in parts per million of ours: mostly the error of the
     /// guest's short calibration.
     pub drift_ppm: Option<f64>,
+    /// What stamped on this side: `tsc` or `clock_monotonic`.
+    pub host_clock: &'static str,
+    /// What stamped on the guest's, which may be another clock than its durations are of; null when it does not say.
+    pub guest_clock: Option<&'static str>,
     /// Exchanges it rests on.
     pub exchanges: usize,
     /// Host to guest; null when refused.
@@ -104,9 +109,18 @@ fn peer_rate(measured: &Measured, clock: &Clock) -> Option<f64> {
     (ours > 0 && peer > 0).then(|| peer as f64 * clock.frequency_hz() / ours as f64)
 }
 
-/// Estimates both ways of every sample; `peer_hz` is the rate of the clock the guest stamps with.
+/// The clock that the guest stamps with, by its own word.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerClock {
+    /// What ticks, if it says so.
+    pub source: Option<ClockSource>,
+    /// Ticks a second.
+    pub frequency_hz: f64,
+}
+
+/// Estimates both ways of every sample; `peer` is the clock the guest stamps with.
 #[must_use]
-pub fn of(measured: &Measured, clock: &Clock, peer_hz: f64) -> OneWay {
+pub fn of(measured: &Measured, clock: &Clock, peer: PeerClock) -> OneWay {
     let all = || measured.bursts.iter().chain(&measured.samples);
     let first = all().find(|sample| sample.status == RowStatus::Ok);
     let refused = |why: String, exchanges| OneWay {
@@ -115,15 +129,17 @@ pub fn of(measured: &Measured, clock: &Clock, peer_hz: f64) -> OneWay {
         offset_ns: None,
         bound_ns: None,
         drift_ppm: None,
+        host_clock: clock.source().name(),
+        guest_clock: peer.source.map(ClockSource::name),
         exchanges,
         to_guest_ns: None,
         to_host_ns: None,
         samples: Vec::new(),
     };
-    let Some(first) = first.filter(|_| peer_hz > 0.0) else {
+    let claimed_hz = peer.frequency_hz;
+    let Some(first) = first.filter(|_| claimed_hz > 0.0) else {
         return refused("no message brought a timestamp of the guest".to_owned(), 0);
     };
-    let claimed_hz = peer_hz;
     let peer_hz = peer_rate(measured, clock).unwrap_or(claimed_hz);
     let zero = Zero { clock, ours: first.start, peer_ticks: first.seen_ticks, peer_hz };
     let exchanges: Vec<Exchange> = all().filter_map(|sample| zero.exchange(sample)).collect();
@@ -148,6 +164,8 @@ pub fn of(measured: &Measured, clock: &Clock, peer_hz: f64) -> OneWay {
         drift_ppm: Some(
             (((1.0 + estimate.drift_ppm * 1e-6) * peer_hz / claimed_hz - 1.0) * 1e9).round() / 1e3,
         ),
+        host_clock: clock.source().name(),
+        guest_clock: peer.source.map(ClockSource::name),
         exchanges: estimate.exchanges,
         to_guest_ns,
         to_host_ns,
@@ -173,7 +191,10 @@ pub fn of(measured: &Measured, clock: &Clock, peer_hz: f64) -> OneWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ivshmem_proto::wire::ClockSource;
+
+    fn tsc(frequency_hz: f64) -> PeerClock {
+        PeerClock { source: Some(ClockSource::Tsc), frequency_hz }
+    }
 
     fn sample(start: u64, to: u64, back: u64, peer: impl Fn(u64) -> u64) -> Sample {
         Sample {
@@ -198,8 +219,9 @@ mod tests {
         measured.samples = (0..2000)
             .map(|i| sample(1_000_000 + i * 1000, 100 + i * 37 % 90, 200 + i * 61 % 110, peer))
             .collect();
-        let way = of(&measured, &clock, 2e9);
+        let way = of(&measured, &clock, tsc(2e9));
         assert!(way.accepted, "{:?}", way.why);
+        assert_eq!((way.host_clock, way.guest_clock), ("clock_monotonic", Some("tsc")));
         let bound = way.bound_ns.unwrap();
         assert!((way.drift_ppm.unwrap() - 50.0).abs() < 1.0, "{:?}", way.drift_ppm);
         // Half the quickest round trip, and a little for the drift.
@@ -221,7 +243,7 @@ mod tests {
         let at = |i: u64| sample(1_000_000 + i * 1000, 100 + i * 37 % 90, 200 + i * 61 % 110, peer);
         measured.samples = (100..2000).map(at).collect();
         measured.bursts = (0..100).chain(2000..2100).map(at).collect();
-        let way = of(&measured, &clock, 1.99e9);
+        let way = of(&measured, &clock, tsc(1.99e9));
         assert!(way.accepted && (150.0..155.0).contains(&way.bound_ns.unwrap()), "{:?}", way.bound_ns);
         assert!((way.drift_ppm.unwrap() - 5075.0).abs() < 5.0, "{:?}", way.drift_ppm);
     }
@@ -233,9 +255,9 @@ mod tests {
         measured.samples = (0..100)
             .map(|i| sample(i * 1000, 100, 100, |ns| peer(ns) + if i > 50 { 1_000_000 } else { 0 }))
             .collect();
-        let way = of(&measured, &clock, 2e9);
+        let way = of(&measured, &clock, tsc(2e9));
         assert!(!way.accepted && way.why.unwrap().contains("clock stepped") && way.samples.is_empty());
-        let none = of(&Measured::new().unwrap(), &clock, 2e9);
+        let none = of(&Measured::new().unwrap(), &clock, tsc(2e9));
         assert!(!none.accepted && none.exchanges == 0);
     }
 }

@@ -19,6 +19,7 @@ use crate::bandwidth::Row;
 use crate::cli::Direction;
 use crate::config::PayloadSize;
 use crate::link::Link;
+use crate::median::lower_median;
 use crate::status::RowStatus;
 
 /// Bytes of a sample of small payloads: as many copies as that takes.
@@ -51,6 +52,29 @@ pub struct Side {
     pub scan_anon_gb_per_s: Option<f64>,
 }
 
+/// The roofs over payloads of one size that go one way, in GB/s.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Roofs {
+    /// Over the writer's rate.
+    pub writing: Option<f64>,
+    /// Over the reader's.
+    pub reading: Option<f64>,
+    /// Over the whole transfer's.
+    pub total: Option<f64>,
+}
+
+impl Roofs {
+    /// Of what `writer` writes and `reader` reads, at the same time or in turns.
+    #[must_use]
+    pub fn of(writer: &Side, reader: &Side, consume: Consume, overlaps: bool) -> Self {
+        let (writing, reading) = (writer.writing(), reader.reading(consume));
+        let together = |(w, r): (f64, f64)| if overlaps { w.min(r) } else { 1.0 / (1.0 / w + 1.0 / r) };
+        // Where nobody reads, writing is all there is.
+        let total = if consume == Consume::None { writing } else { writing.zip(reading).map(together) };
+        Self { writing, reading, total }
+    }
+}
+
 /// The roofs of both sides for one size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SizeRoof {
@@ -71,7 +95,9 @@ pub struct Roof {
     pub exceeded: Vec<String>,
 }
 
-fn gb_per_s(bytes_per_s: u64) -> Option<f64> {
+/// Bytes per second as GB/s (1e9), to three decimals; `None` of what was not measured and stands as 0.
+#[must_use]
+pub fn gb_per_s(bytes_per_s: u64) -> Option<f64> {
     (bytes_per_s > 0).then(|| (bytes_per_s as f64 / 1e6).round() / 1e3)
 }
 
@@ -215,11 +241,8 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
             let to_guest = direction == Direction::HostToGuest;
             let (writer, reader) =
                 if to_guest { (&roof.host, &roof.guest) } else { (&roof.guest, &roof.host) };
-            let guest_ns = |r: &Row| {
-                Some(r.transfer.guest_copy_ns?.saturating_sub(r.transfer.guest_stall_ns.unwrap_or(0)))
-            };
-            let write_ns = |r: &&Row| if to_guest { r.transfer.write_ns } else { guest_ns(r) };
-            let read_ns = |r: &&Row| if to_guest { guest_ns(r) } else { r.transfer.read_ns };
+            let write_ns = |r: &&Row| if to_guest { r.transfer.write_ns } else { r.transfer.guest_ns() };
+            let read_ns = |r: &&Row| if to_guest { r.transfer.guest_ns() } else { r.transfer.read_ns };
             let figures = [
                 ("written", rate(size, ok.iter().filter_map(write_ns)), writer.writing()),
                 ("read", rate(size, ok.iter().filter_map(read_ns)), reader.reading(consume)),
@@ -228,7 +251,7 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
                 if let (Some(figure), Some(roof)) = (figure, roof)
                     && figure > roof * TOLERANCE
                 {
-                    let name = size.name();
+                    let name = size.label();
                     sentences.push(format!(
                         "{name} payloads appear {what} at {figure:.2} GB/s, above the {roof:.2} GB/s that the same core \
                          reached without the protocol in the same run: this figure is wrong"
@@ -242,9 +265,7 @@ pub fn exceeded(rows: &[Row], roofs: &[SizeRoof], consume: Consume) -> Vec<Strin
 
 /// GB/s at the median of the durations.
 fn rate(size: PayloadSize, durations_ns: impl Iterator<Item = u64>) -> Option<f64> {
-    let mut sorted: Vec<u64> = durations_ns.collect();
-    sorted.sort_unstable();
-    let median = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
+    let median = lower_median(durations_ns.collect())?;
     // What took no time at all is as wrong as what took too little.
     Some(size.bytes() as f64 / median.max(1) as f64)
 }
@@ -258,25 +279,14 @@ mod tests {
 
     fn row(write_ns: u64, guest_copy_ns: u64) -> Row {
         let published = Transfer::published(1, Direction::HostToGuest, Digest::None, Ticks(0));
-        Row {
-            iteration: 1,
-            size: PayloadSize::Bytes(1000),
-            transfer: Transfer {
-                write_ns: Some(write_ns),
-                guest_copy_ns: Some(guest_copy_ns + 50),
-                guest_stall_ns: Some(50),
-                status: RowStatus::Ok,
-                ..published
-            },
-            kernel: Kernel::Memcpy,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 0,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 0,
-        }
+        let transfer = Transfer {
+            write_ns: Some(write_ns),
+            guest_copy_ns: Some(guest_copy_ns + 50),
+            guest_stall_ns: Some(50),
+            status: RowStatus::Ok,
+            ..published
+        };
+        Row::sample(PayloadSize::Bytes(1000), transfer)
     }
 
     #[test]
@@ -297,6 +307,17 @@ mod tests {
         assert_eq!(exceeded(&[row(1, 1)], &[], Consume::Copy), Vec::<String>::new());
         assert_eq!(of(0, 500).len(), 1, "in no time");
         assert_eq!(of(u64::MAX, u64::MAX - 50), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_roof_of_a_transfer_is_the_slower_side_or_the_sum_of_both_times() {
+        let writer = Side { write_region_gb_per_s: Some(12.0), ..Side::default() };
+        let reader = Side { copy_region_gb_per_s: Some(4.0), ..Side::default() };
+        let total = |consume, overlaps| Roofs::of(&writer, &reader, consume, overlaps).total;
+        // 1 / (1/12 + 1/4) = 3.
+        assert!((total(Consume::Copy, false).unwrap() - 3.0).abs() < 1e-12);
+        assert_eq!((total(Consume::Copy, true), total(Consume::None, false)), (Some(4.0), Some(12.0)));
+        assert_eq!(total(Consume::Scan, true), None, "not measured");
     }
 
     #[test]

@@ -6,31 +6,28 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
+use ivshmem_proto::affinity;
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
-use ivshmem_proto::layout::{LAYOUT_VERSION, REGION_BYTES_DEFAULT};
-use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
-use ivshmem_proto::region_file::{Ensured, ensure};
+use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::report::{ClockReport, GuestReport};
-use ivshmem_proto::{affinity, priority};
 
 use crate::backing::Backing;
-use crate::bandwidth::Setting;
-use crate::calibrate::Calibration;
-use crate::cli::{Cache, Record};
-use crate::config::{Config, Extent, PayloadSize, Print};
+use crate::config::{Config, Print, Unmet};
 use crate::environment::{HostFacts, check_fifo, pin};
 use crate::facts::{self, Results};
 use crate::files::Files;
 use crate::interference::{Counters, GapWatch, Interference};
 use crate::link::{Link, Stopped};
 use crate::load::Load;
-use crate::progress::Progress;
+use crate::measure::Test;
+use crate::one_way::PeerClock;
+use crate::region::Region;
 use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
 use crate::summary::Figures;
-use crate::working_set::WorkingSet;
-use crate::{bandwidth, latency, one_way, summary, vm_info};
+use crate::vcpu::VcpuThreads;
+use crate::{one_way, summary, vm_info};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,16 +72,21 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         Some(plan) => plan.geometry(map.bytes(), largest),
         None => Ok(Geometry::for_payload(map.bytes(), 0)?),
     };
-    let geometry = geometry.with_context(|| {
-        format!("{}: use a larger region (provision up --shm-size) or smaller payloads", config.shm.display())
-    })?;
+    let geometry = geometry
+        .with_context(|| {
+            format!(
+                "{}: use a larger region (provision up --shm-size) or smaller payloads",
+                config.shm.display()
+            )
+        })
+        .map_err(Unmet)?;
     let files = Files::prepare(config, &sizes)?;
 
     let allowed = affinity::allowed_cpus()?;
     let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, &config.shm));
     let asked = &config.circumstances;
     let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
-    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus)?;
+    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
     if let Some(level) = asked.fifo {
         check_fifo(level, cpu_pinned, &vcpu_cpus)?;
     }
@@ -109,21 +111,22 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     }
 
     let mut results = Results::new()?;
-    let test = Test { config, geometry: &geometry, sizes: &sizes, cpu: cpu_pinned.unwrap_or(0) };
+    let test = Test { config, geometry: &geometry, sizes: &sizes, llc_bytes: host_facts.llc_bytes };
     let mut ended = test.calibrate(&mut link, &mut results);
     // The roofs and kernels are the idle machine's: what the load costs shows against them.
     let mut load = None;
     if let (Ok(()), Some(spec)) = (&ended, &asked.load) {
         load = Some(Load::start(spec, &config.out, &allowed)?);
     }
-    let before = Counters::now();
+    let vcpus = VcpuThreads::of(vm.as_ref());
+    let before = Counters::now(&vcpus);
     let measuring = Instant::now();
     link.gaps = GapWatch::new(&clock);
     if ended.is_ok() {
         ended = test.run(&mut link, &mut results);
     }
     let measured_s = measuring.elapsed().as_secs_f64();
-    let interference = Interference::between(before, Counters::now(), link.gaps, &clock, measured_s);
+    let interference = Interference::between(before, Counters::now(&vcpus), link.gaps, &clock, measured_s);
     let load_record = load.map(Load::stop).transpose();
     if ended.is_ok() {
         let Results { calibration, rows, .. } = &mut results;
@@ -147,11 +150,12 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         };
     }
     let one_way = config.latency.filter(|plan| plan.one_way);
-    results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, guest.stamp_frequency_hz));
+    let stamp = PeerClock { source: guest.stamp_source, frequency_hz: guest.stamp_frequency_hz };
+    results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, stamp));
     results.put_in_order();
     results.latency.fill_histograms(&clock);
     let backing = Backing::of_mapped(&config.shm).ok();
-    let calibration = &results.calibration;
+    let (calibration, llc_bytes) = (&results.calibration, host_facts.llc_bytes);
     let run = RunJson {
         schema: SCHEMA,
         tool: Tool::this(),
@@ -174,7 +178,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
             filesystem: backing.map(|b| b.filesystem),
         },
         host: host_facts,
-        guest: GuestFacts::new(guest, calibration.largest().map(|size| &size.guest)),
+        guest: GuestFacts::new(
+            guest,
+            calibration.largest().map(|size| &size.guest),
+            calibration.largest().and_then(|size| size.guest_kernel(config.bandwidth.as_ref())),
+        ),
         vm,
         copy_kernel: calibration.largest().map(|size| size.kernel.name()),
         copy_candidates: calibration
@@ -186,10 +194,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         bandwidth: config
             .bandwidth
             .as_ref()
-            .map(|plan| facts::bandwidth(plan, &sizes, &geometry, &results, &clock)),
+            .map(|plan| facts::bandwidth(plan, &sizes, &geometry, &results, &clock, llc_bytes)),
         load: LoadFacts::of(load_record.as_ref().ok().and_then(Option::as_ref), vm_info::guest_load()),
         interference,
         peer_violations: violations.sentences,
+        peer_violation_kinds: violations.kinds,
     };
     files.write(config, &results, &clock, &run)?;
     print(config, &run, &Figures::of(&sizes, &results, run.bandwidth.as_ref(), &clock))?;
@@ -200,7 +209,6 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
             results.rows.len()
         );
     }
-    let clean = violations.count == 0;
     match ended {
         Err(_) if interrupted => return Ok(Outcome::Interrupted),
         Err(error) => return Err(error),
@@ -210,110 +218,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     if let Some(sentence) = run.roof.as_ref().and_then(|roof| roof.exceeded.first()) {
         return Err(anyhow!("{sentence}"));
     }
-    Ok(if clean && results.all_ok() { Outcome::AllOk } else { Outcome::SomeNotOk })
-}
-
-/// The mapped region; a file that this run created and no guest ever used is removed again.
-struct Region<'a> {
-    map: Mapping,
-    created: std::cell::Cell<Option<&'a std::path::Path>>,
-}
-
-impl<'a> Region<'a> {
-    fn open(config: &'a Config) -> anyhow::Result<Self> {
-        let created = !config.shm.exists() && ensure(&config.shm, REGION_BYTES_DEFAULT)? == Ensured::Created;
-        let map = Mapping::open(&config.shm)?;
-        map.own(ControlPage::Host).map_err(|error| match error {
-            MapError::Owned { path, .. } => anyhow!(
-                "{} is in use by another host-writer; wait for it or use another --shm",
-                path.display()
-            ),
-            error => error.into(),
-        })?;
-        map.prefault();
-        Ok(Self { map, created: std::cell::Cell::new(created.then_some(&*config.shm)) })
-    }
-
-    fn keep(&self) {
-        self.created.set(None);
-    }
-}
-
-impl Drop for Region<'_> {
-    fn drop(&mut self) {
-        if let Some(path) = self.created.get() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// The tests of a run.
-struct Test<'a> {
-    config: &'a Config,
-    geometry: &'a Geometry,
-    sizes: &'a [PayloadSize],
-    cpu: u32,
-}
-
-impl Test<'_> {
-    fn calibrate(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
-        let Some(plan) = &self.config.bandwidth else { return Ok(()) };
-        let progress = Progress::new("calibration", self.sizes.len() as u64, self.config.print);
-        results.calibration = Calibration::measure(link, self.geometry, self.sizes, plan, &progress)?;
-        // The messages that count get a session of their own.
-        link.open_next(self.geometry);
-        if !link.wait_for_guest(self.config.guest_timeout)? {
-            return Err(Stopped::Interrupted.into());
-        }
-        Ok(())
-    }
-
-    fn run(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
-        let config = self.config;
-        // Locked and raised only now, when all large buffers but the samples are there and the guest has joined: a
-        // thread that spins at such a priority lets nobody else run on its CPU.
-        let asked = &config.circumstances;
-        if let Some(plan) = &config.latency
-            && let (Record::Samples, Extent::Count(messages)) = (plan.record, plan.extent)
-        {
-            results.latency.reserve(messages)?;
-        }
-        if asked.mlock {
-            priority::lock_memory()?;
-        }
-        if let Some(level) = asked.fifo {
-            priority::set_fifo(level)?;
-        }
-        if let Some(plan) = &config.latency {
-            let steps = match plan.extent {
-                Extent::Count(messages) => plan.warmup.saturating_add(messages),
-                Extent::Time(_) => 0,
-            };
-            let progress = Progress::new("latency", steps, config.print);
-            latency::run(link, plan, self.geometry, &mut results.latency, &progress)?;
-        }
-        self.bandwidth(link, results)
-    }
-
-    fn bandwidth(&self, link: &mut Link<'_>, results: &mut Results) -> anyhow::Result<()> {
-        let Some(plan) = &self.config.bandwidth else { return Ok(()) };
-        let steps = match plan.extent {
-            Extent::Count(count) => count.saturating_mul(self.sizes.len() as u64),
-            Extent::Time(_) => 0,
-        };
-        let setting = Setting { plan, geometry: self.geometry, start: link.clock.now() };
-        let progress = Progress::new("bandwidth", steps, self.config.print);
-        for size in self.sizes {
-            let leg = results.calibration.leg(*size);
-            let set = match plan.cache {
-                Cache::Warm => None,
-                Cache::Cold => Some(WorkingSet::prepare(self.cpu, size.bytes(), plan.seed, plan.digest)?),
-            };
-            results.working_set_bytes = set.as_ref().map(WorkingSet::bytes);
-            bandwidth::run(link, &setting, &leg, set.as_ref(), &mut results.rows, &progress)?;
-        }
-        Ok(())
-    }
+    Ok(if run.peer_violation_kinds.is_empty() && results.all_ok() {
+        Outcome::AllOk
+    } else {
+        Outcome::SomeNotOk
+    })
 }
 
 fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {

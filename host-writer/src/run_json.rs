@@ -8,7 +8,7 @@ use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::memory_note::memory_note;
 use ivshmem_proto::report::{CopyRate, GuestReport, RateReport};
-use ivshmem_proto::wire::{MapKind, Spin};
+use ivshmem_proto::wire::{MapKind, MemoryType, Spin};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +16,8 @@ use crate::environment::{ClockFacts, HostFacts};
 use crate::interference::Interference;
 use crate::load::LoadSpec;
 use crate::one_way::OneWay;
-use crate::roofline::Roof;
+use crate::roofline::{Roof, gb_per_s};
+use crate::violations::Breach;
 
 /// The whole file.
 #[derive(Debug, Serialize)]
@@ -61,8 +62,10 @@ pub struct RunJson {
     pub load: Option<LoadFacts>,
     /// What disturbed it.
     pub interference: Interference,
-    /// What the guest did against the protocol, in sentences.
+    /// What the guest did against the protocol: the first few, in sentences.
     pub peer_violations: Vec<String>,
+    /// Every kind of it, counted.
+    pub peer_violation_kinds: Vec<Breach>,
 }
 
 /// The value of [`RunJson::schema`].
@@ -126,7 +129,11 @@ pub struct GuestFacts {
     spin: String,
     cpu_pinned: Option<u32>,
     clock: ClockFacts,
+    /// The kernel that the largest payloads were copied with; without a bandwidth test its own choice.
     copy_kernel: Option<&'static str>,
+    /// The one that the guest found fastest by itself, on lines that lay in its own caches.
+    copy_kernel_by_itself: Option<&'static str>,
+    /// What it measured then.
     copy_candidates: Vec<GuestCandidate>,
     /// What the mapping's type costs, when it costs anything.
     memory_note: Option<String>,
@@ -135,14 +142,9 @@ pub struct GuestFacts {
 #[derive(Debug, Serialize)]
 struct GuestCandidate {
     kernel: &'static str,
-    region_gb_per_s: f64,
-    anon_gb_per_s: f64,
-    write_gb_per_s: f64,
-}
-
-/// Bytes per second as GB/s (1e9), to three decimals.
-fn gb_per_s(bytes_per_s: u64) -> f64 {
-    (bytes_per_s as f64 / 1e6).round() / 1e3
+    region_gb_per_s: Option<f64>,
+    anon_gb_per_s: Option<f64>,
+    write_gb_per_s: Option<f64>,
 }
 
 impl From<&CopyRate> for GuestCandidate {
@@ -157,9 +159,10 @@ impl From<&CopyRate> for GuestCandidate {
 }
 
 impl GuestFacts {
-    /// By the guest's report; `rates` are those of the largest payload, if any were measured.
+    /// By the guest's report; `rates` are those of the largest payload, if any were measured, and `used` is the kernel that
+    /// it was copied with.
     #[must_use]
-    pub fn new(report: GuestReport, rates: Option<&RateReport>) -> Self {
+    pub fn new(report: GuestReport, rates: Option<&RateReport>, used: Option<Kernel>) -> Self {
         let rates = rates.unwrap_or(&report.rates);
         let (region, anon) =
             rates.candidates.first().map_or((0, 0), |row| (row.region.typical, row.anon.typical));
@@ -172,7 +175,9 @@ impl GuestFacts {
         };
         let device = match report.map_kind {
             MapKind::File => "none (file mapped on the host)".to_owned(),
-            MapKind::Resource2 | MapKind::Resource2Wc | MapKind::Uio | MapKind::Vfio => format!("{} 1af4:1110 BAR2", report.device),
+            MapKind::Resource2 | MapKind::Resource2Wc | MapKind::Uio | MapKind::Vfio => {
+                format!("{} 1af4:1110 BAR2", report.device)
+            }
         };
         Self {
             tool_version: report.tool_version,
@@ -185,7 +190,8 @@ impl GuestFacts {
             spin,
             cpu_pinned: report.cpu_pinned,
             clock: report.clock.into(),
-            copy_kernel: rates.chosen.map(Kernel::name),
+            copy_kernel: used.or(rates.chosen).map(Kernel::name),
+            copy_kernel_by_itself: rates.chosen.map(Kernel::name),
             copy_candidates: rates.candidates.iter().map(GuestCandidate::from).collect(),
             memory_note,
         }
@@ -196,7 +202,7 @@ impl GuestFacts {
 #[derive(Debug, Serialize)]
 pub struct HostCandidate {
     kernel: &'static str,
-    region_gb_per_s: f64,
+    region_gb_per_s: Option<f64>,
 }
 
 impl From<&(Kernel, u64)> for HostCandidate {
@@ -218,7 +224,10 @@ pub struct SizeKernels {
 #[derive(Debug, Serialize)]
 struct SizeCandidate {
     kernel: &'static str,
-    region_gb_per_s: f64,
+    /// Whether the figure is of payloads that went through the whole protocol; else it is the guest's own, of lines that lay
+    /// in its caches, and the two cannot be compared.
+    tried: bool,
+    region_gb_per_s: Option<f64>,
     anon_gb_per_s: Option<f64>,
 }
 
@@ -228,6 +237,7 @@ impl SizeKernels {
     pub fn host(bytes: u64, chosen: Kernel, forced: bool, rates: &[(Kernel, u64)]) -> Self {
         let row = |&(kernel, rate): &(Kernel, u64)| SizeCandidate {
             kernel: kernel.name(),
+            tried: true,
             region_gb_per_s: gb_per_s(rate),
             anon_gb_per_s: None,
         };
@@ -237,16 +247,22 @@ impl SizeKernels {
 
     /// Of the guest: what its kernels made of payloads just written, where that was tried; the others by its own word.
     #[must_use]
-    pub fn guest(bytes: u64, forced: Option<Kernel>, rates: &RateReport, tried: &[(Kernel, u64)]) -> Self {
+    pub fn guest(
+        bytes: u64,
+        forced: Option<Kernel>,
+        chosen: Option<Kernel>,
+        rates: &RateReport,
+        tried: &[(Kernel, u64)],
+    ) -> Self {
         let trial = |kernel| tried.iter().find(|(tried, _)| *tried == kernel).map(|&(_, rate)| rate);
         let row = |rate: &CopyRate| SizeCandidate {
             kernel: rate.kernel.name(),
+            tried: trial(rate.kernel).is_some(),
             region_gb_per_s: gb_per_s(trial(rate.kernel).unwrap_or(rate.region.typical)),
-            anon_gb_per_s: Some(gb_per_s(rate.anon.typical)),
+            anon_gb_per_s: gb_per_s(rate.anon.typical),
         };
-        let chosen = forced.or(tried.first().map(|&(kernel, _)| kernel)).or(rates.chosen).map(Kernel::name);
         let candidates = rates.candidates.iter().map(row).collect();
-        Self { bytes, side: "guest", chosen, forced: forced.is_some(), candidates }
+        Self { bytes, side: "guest", chosen: chosen.map(Kernel::name), forced: forced.is_some(), candidates }
     }
 }
 
@@ -427,6 +443,13 @@ impl GuestFacts {
     /// How the guest maps the region.
     #[must_use]
     pub fn mapping(&self) -> String {
-        format!("{} ({})", self.map_kind, self.memory_type)
+        if self.is_native() {
+            return format!("the region's file, mapped {}", self.memory_type);
+        }
+        let memory_type = match self.memory_type {
+            unknown if unknown == MemoryType::Unknown.name() => "as a type that debugfs does not tell",
+            known => known,
+        };
+        format!("BAR2, mapped {memory_type} by {}", self.map_kind)
     }
 }

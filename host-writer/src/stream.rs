@@ -14,7 +14,7 @@ use ivshmem_proto::wire::Digest;
 
 use crate::bandwidth::{Leg, Row, Setting, Watch};
 use crate::cli::{Cache, Direction};
-use crate::config::{Extent, Mode};
+use crate::config::Extent;
 use crate::content::Proof;
 use crate::link::{Link, Stopped};
 use crate::progress::Progress;
@@ -77,7 +77,6 @@ pub fn run(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let (plan, geometry) = (setting.plan, setting.geometry);
-    let Mode::Stream { fps, .. } = plan.mode else { return Ok(()) };
     let bytes = usize::try_from(leg.size.bytes())?;
     // One more than there are slots: the same slot never holds the same content twice running.
     let count = geometry.slot_count() as usize + 1;
@@ -98,7 +97,8 @@ pub fn run(
     if let Extent::Count(count) = plan.extent {
         rows.reserve(usize::try_from(count)?);
     }
-    let period_ticks = fps.map(|fps| link.clock.after(Ticks(0), Duration::from_secs_f64(1.0 / fps)).0);
+    let period_ticks =
+        plan.mode.fps().map(|fps| link.clock.after(Ticks(0), Duration::from_secs_f64(1.0 / fps)).0);
     let watch = Watch::start(link);
     let now = link.clock.now();
     let mut stream = Stream {
@@ -357,20 +357,9 @@ impl Stream<'_, '_> {
     }
 
     fn push(&mut self, iteration: u64, transfer: Transfer, from_due_ns: Option<u64>, late: Option<bool>) {
-        let (gap_ns, switches) = self.watch.look(self.link);
+        let disturbed = self.watch.look(self.link);
         self.progress.step();
-        self.rows.push(Row {
-            iteration,
-            size: self.leg.size,
-            transfer,
-            kernel: self.leg.kernel,
-            guest_kernel: self.setting.guest_kernel(self.leg, self.setting.plan.direction),
-            slots: self.setting.geometry.slot_count(),
-            start_ns: self.link.clock.ns(self.setting.start, transfer.start),
-            from_due_ns,
-            late,
-            gap_ns,
-            switches,
-        });
+        let row = self.setting.row(self.leg, iteration, transfer, self.link.clock, disturbed);
+        self.rows.push(Row { from_due_ns, late, ..row });
     }
 }

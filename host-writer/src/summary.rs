@@ -1,17 +1,20 @@
 //! The short summary on the terminal; `analyze` writes the full report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
+use ivshmem_proto::frame::FrameFormat;
 use serde::Serialize;
 
 use crate::cli::Direction;
 use crate::config::PayloadSize;
 use crate::facts::Results;
 use crate::latency::Sample;
+use crate::median::lower_median;
 use crate::run_json::{BandwidthFacts, LatencyFacts, RunJson};
 use crate::sizes::format_size;
 use crate::status::RowStatus;
@@ -119,6 +122,8 @@ impl Distribution {
 #[derive(Debug, Serialize)]
 pub struct PayloadFigures {
     frame_type: String,
+    #[serde(skip)]
+    label: String,
     direction: &'static str,
     frames: usize,
     ok: usize,
@@ -130,6 +135,8 @@ pub struct PayloadFigures {
     /// Share of the reader's roof.
     read_of_roof: Option<f64>,
     total_gb_per_s: Option<f64>,
+    /// Share of the roof over both together.
+    total_of_roof: Option<f64>,
     verify_ms: Option<f64>,
 }
 
@@ -149,32 +156,31 @@ impl PayloadFigures {
             .collect();
         let ok: Vec<&Transfer> = rows.iter().copied().filter(|t| t.status == RowStatus::Ok).collect();
         let median = |pick: fn(&Transfer) -> Option<u64>| {
-            let mut values: Vec<u64> = ok.iter().filter_map(|transfer| pick(transfer)).collect();
-            values.sort_unstable();
-            values.get(values.len().saturating_sub(1) / 2).copied()
+            lower_median(ok.iter().filter_map(|transfer| pick(transfer)).collect())
         };
         let rate = |ns: Option<u64>| ns.map(|ns| size.bytes() as f64 / ns.max(1) as f64);
         let to_guest = direction == Direction::HostToGuest;
-        let guest: fn(&Transfer) -> Option<u64> =
-            |t| Some(t.guest_copy_ns?.saturating_sub(t.guest_stall_ns.unwrap_or(0)));
         let (write, read) = if to_guest {
-            (rate(median(|t| t.write_ns)), rate(median(guest)))
+            (rate(median(|t| t.write_ns)), rate(median(Transfer::guest_ns)))
         } else {
-            (rate(median(guest)), rate(median(|t| t.read_ns)))
+            (rate(median(Transfer::guest_ns)), rate(median(|t| t.read_ns)))
         };
-        let (writing, reading) = results.calibration.roofs_of(size, direction);
+        let total = rate(stream_period_ns.or_else(|| median(|t| t.duration_ns)));
+        let roofs = results.calibration.roofs_of(size, direction);
         let share = |figure: Option<f64>, roof: Option<f64>| figure.zip(roof).map(|(f, r)| round_3(f / r));
         (!rows.is_empty()).then(|| Self {
             frame_type: size.name(),
+            label: size.label(),
             direction: direction.name(),
             frames: rows.len(),
             ok: ok.len(),
             verified: rows.iter().filter(|t| t.verified).count(),
             write_gb_per_s: write.map(round_3),
-            write_of_roof: share(write, writing),
+            write_of_roof: share(write, roofs.writing),
             read_gb_per_s: read.map(round_3),
-            read_of_roof: share(read, reading),
-            total_gb_per_s: rate(stream_period_ns.or_else(|| median(|t| t.duration_ns))).map(round_3),
+            read_of_roof: share(read, roofs.reading),
+            total_gb_per_s: total.map(round_3),
+            total_of_roof: share(total, roofs.total),
             verify_ms: median(|t| t.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
         })
     }
@@ -189,7 +195,11 @@ fn round_3(value: f64) -> f64 {
 pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     let mut text = String::new();
     let accelerator = if run.guest.is_native() { String::new() } else { format!(", {}", accelerator(run)) };
-    let _ = writeln!(text, "guest    {} {}{accelerator}", run.guest.place(), run.guest.mapping());
+    let _ = writeln!(text, "guest    {}{accelerator}", run.guest.place());
+    let _ = writeln!(text, "memory   {}", run.guest.mapping());
+    if let Some(note) = run.guest.memory_note() {
+        let _ = writeln!(text, "         {note}");
+    }
     if let Some(load) = &run.load {
         let _ = writeln!(text, "load     {}", load.label);
     }
@@ -199,14 +209,15 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     if let Some(bandwidth) = &run.bandwidth {
         bandwidth_text(&mut text, bandwidth, figures);
     }
-    if let Some(note) = run.guest.memory_note() {
-        let _ = writeln!(text, "memory   {note}");
-    }
     for sentence in run.roof.iter().flat_map(|roof| &roof.exceeded) {
         let _ = writeln!(text, "WRONG    {sentence}");
     }
-    for sentence in &run.peer_violations {
-        let _ = writeln!(text, "PROTOCOL {sentence}");
+    for kind in &run.peer_violation_kinds {
+        let _ = write!(text, "PROTOCOL {}", kind.first);
+        let _ = match kind.count {
+            1 => writeln!(text),
+            count => writeln!(text, " (and {} more of this kind)", count - 1),
+        };
     }
     if run.interference.dirty {
         let _ = writeln!(text, "DIRTY    {}", run.interference.reasons.join("; "));
@@ -217,7 +228,9 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
 
 fn latency_text(text: &mut String, latency: &LatencyFacts, figures: &Figures) {
     let total = latency.status_counts.values().sum::<u64>();
-    let _ = write!(text, "latency  {} of {total} messages ok, {} warm-up", latency.ok, latency.warmup);
+    let failed = failed(&latency.status_counts);
+    let _ =
+        write!(text, "latency  {} of {total} messages ok{failed}, {} warm-up", latency.ok, latency.warmup);
     if latency.payload_bytes > 0 {
         let _ = write!(text, ", {} bytes of payload", latency.payload_bytes);
     }
@@ -237,10 +250,11 @@ fn latency_text(text: &mut String, latency: &LatencyFacts, figures: &Figures) {
         let _ = match (&one_way.to_guest_ns, &one_way.to_host_ns, one_way.bound_ns) {
             (Some(to_guest), Some(to_host), Some(bound)) => writeln!(
                 text,
-                "one way  p50 {:.0} ns to the guest, {:.0} ns to the host, each within {bound:.0} ns; drift {} ppm",
+                "one way  p50 {:.0} ns to the guest, {:.0} ns to the host, each within {bound:.0} ns; drift {} ppm{}",
                 to_guest.p50,
                 to_host.p50,
-                or_na(one_way.drift_ppm)
+                or_na(one_way.drift_ppm),
+                bound_note(bound, to_guest.p50.min(to_host.p50))
             ),
             _ => writeln!(text, "one way  refused: {}", one_way.why.as_deref().unwrap_or("no reason given")),
         };
@@ -250,9 +264,23 @@ fn latency_text(text: &mut String, latency: &LatencyFacts, figures: &Figures) {
     }
 }
 
+/// What to make of a bound that is not small beside the figure it belongs to.
+fn bound_note(bound_ns: f64, shorter_ns: f64) -> String {
+    if bound_ns < shorter_ns / 2.0 {
+        return String::new();
+    }
+    format!(
+        "\n         the error bound is nearly as large as the value ({:.0} % of the shorter way):\n         ways that \
+         differ by less than {:.0} ns cannot be told apart",
+        bound_ns / shorter_ns * 100.0,
+        2.0 * bound_ns
+    )
+}
+
 fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figures) {
     let total: u64 = bandwidth.status_counts.values().sum();
-    let _ = write!(text, "frames   {} of {total} ok, {}", bandwidth.ok, bandwidth.mode);
+    let failed = failed(&bandwidth.status_counts);
+    let _ = write!(text, "frames   {} of {total} ok{failed}, {}", bandwidth.ok, bandwidth.mode);
     if let Some(chunk) = bandwidth.chunk_bytes {
         let _ = write!(text, " by {}", format_size(chunk));
     }
@@ -271,7 +299,9 @@ fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figur
         let _ = writeln!(text, "         working set {set} MiB, last-level cache {llc} MiB");
     }
     for (name, fps) in &bandwidth.sustained_fps {
-        let _ = write!(text, "         {name}: {fps} frames/s sustained");
+        let shown =
+            FrameFormat::from_name(name).map_or_else(|| name.clone(), |f| PayloadSize::Frame(f).label());
+        let _ = write!(text, "         {shown}: {fps} frames/s sustained");
         let _ = match bandwidth.late {
             Some(late) => writeln!(
                 text,
@@ -283,6 +313,13 @@ fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figur
         };
     }
     *text += &frame_table(figures);
+}
+
+/// How messages ended that are not ok, such as ` (3 timeout_received, 1 mismatch)`; empty when all are.
+fn failed(counts: &BTreeMap<&'static str, u64>) -> String {
+    let others = counts.iter().filter(|&(&name, &count)| name != RowStatus::Ok.name() && count > 0);
+    let others: Vec<String> = others.map(|(name, count)| format!("{count} {name}")).collect();
+    if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) }
 }
 
 fn accelerator(run: &RunJson) -> String {
@@ -333,18 +370,20 @@ fn latency_table(figures: &Figures, from_due: bool) -> String {
 }
 
 fn frame_table(figures: &Figures) -> String {
-    let header = ["  median GB/s", "ok", "write", "of roof", "read", "of roof", "total", "verify ms"];
+    let header =
+        ["  median GB/s", "ok", "write", "of roof", "read", "of roof", "total", "of roof", "verify ms"];
     let percent = |share: Option<f64>| share.map_or_else(|| "n/a".into(), |s| format!("{:.0} %", s * 100.0));
     let row = |f: &PayloadFigures| {
         let back = if f.direction == Direction::GuestToHost.name() { " back" } else { "" };
         vec![
-            format!("  {}{back}", f.frame_type),
+            format!("  {}{back}", f.label),
             format!("{}/{}", f.ok, f.frames),
             or_na(f.write_gb_per_s),
             percent(f.write_of_roof),
             or_na(f.read_gb_per_s),
             percent(f.read_of_roof),
             or_na(f.total_gb_per_s),
+            percent(f.total_of_roof),
             or_na(f.verify_ms),
         ]
     };
@@ -355,8 +394,6 @@ fn frame_table(figures: &Figures) -> String {
 mod tests {
     use super::*;
     use crate::bandwidth::Row;
-    use ivshmem_proto::copy::Kernel;
-    use ivshmem_proto::frame::FrameFormat;
     use ivshmem_proto::wire::Digest;
 
     #[test]
@@ -372,10 +409,9 @@ mod tests {
 
     #[test]
     fn rates_are_medians_of_the_rows_that_ended_well() {
-        let row = |ns: u64, status| Row {
-            iteration: 1,
-            size: PayloadSize::Frame(FrameFormat::Uhd4k),
-            transfer: Transfer {
+        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
+        let row = |ns: u64, status| {
+            let transfer = Transfer {
                 duration_ns: Some(ns),
                 write_ns: Some(ns / 2),
                 guest_copy_ns: Some(ns),
@@ -383,15 +419,8 @@ mod tests {
                 verified: status == RowStatus::Ok,
                 status,
                 ..Transfer::published(1, Direction::HostToGuest, Digest::Sha256, Ticks(0))
-            },
-            kernel: Kernel::Memcpy,
-            guest_kernel: None,
-            slots: 2,
-            start_ns: 0,
-            from_due_ns: None,
-            late: None,
-            gap_ns: 0,
-            switches: 0,
+            };
+            Row::sample(size, transfer)
         };
         let mut results = Results::new().unwrap();
         results.rows = vec![
@@ -400,12 +429,28 @@ mod tests {
             row(99_999_999, RowStatus::Ok),
             row(1, RowStatus::Mismatch),
         ];
-        let size = PayloadSize::Frame(FrameFormat::Uhd4k);
         let f = PayloadFigures::of(size, Direction::HostToGuest, &results, None).unwrap();
         assert_eq!((f.frames, f.ok, f.verified), (4, 3, 3));
         assert_eq!((f.total_gb_per_s, f.write_gb_per_s, f.verify_ms), (Some(1.0), Some(2.0), None));
         assert_eq!((f.read_gb_per_s, f.read_of_roof), (Some(2.0), None), "without what it waited");
         assert!(PayloadFigures::of(size, Direction::GuestToHost, &results, None).is_none());
+    }
+
+    #[test]
+    fn what_did_not_end_well_is_named_and_counted() {
+        let counts = BTreeMap::from([("ok", 5), ("timeout_processed", 3), ("mismatch", 1), ("dropped", 0)]);
+        assert_eq!(failed(&counts), " (1 mismatch, 3 timeout_processed)");
+        assert_eq!(failed(&BTreeMap::from([("ok", 5)])), "");
+    }
+
+    #[test]
+    fn a_bound_as_large_as_its_figure_is_called_so() {
+        assert_eq!(bound_note(74.0, 150.0), "");
+        assert_eq!(
+            bound_note(144.0, 150.0),
+            "\n         the error bound is nearly as large as the value (96 % of the shorter way):\n         ways that differ \
+             by less than 288 ns cannot be told apart"
+        );
     }
 
     #[test]

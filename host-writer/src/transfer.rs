@@ -12,6 +12,7 @@ use ivshmem_proto::wait::Waited;
 use ivshmem_proto::wire::{Consume, Digest, Kind, Verdict};
 
 use crate::cli::Direction;
+use crate::config::BandwidthPlan;
 use crate::content::Proof;
 use crate::link::{Link, Stopped};
 use crate::status::RowStatus;
@@ -27,6 +28,15 @@ pub struct Manner {
     pub consume: Consume,
     /// How often the watermark advances in bytes; `None` publishes whole payloads.
     pub chunk_bytes: Option<usize>,
+}
+
+impl Manner {
+    /// As `plan` says, with these kernels.
+    #[must_use]
+    pub fn of(plan: &BandwidthPlan, kernel: Kernel, guest_kernel: Option<Kernel>) -> Self {
+        let chunk_bytes = plan.mode.chunk_bytes().and_then(|bytes| usize::try_from(bytes).ok());
+        Self { kernel, guest_kernel, consume: plan.consume, chunk_bytes }
+    }
 }
 
 /// What is to be sent.
@@ -98,6 +108,12 @@ impl Transfer {
             verified: false,
             status: RowStatus::TimeoutReceived,
         }
+    }
+
+    /// The guest's own duration without what it waited.
+    #[must_use]
+    pub fn guest_ns(&self) -> Option<u64> {
+        Some(self.guest_copy_ns?.saturating_sub(self.guest_stall_ns.unwrap_or(0)))
     }
 
     /// Takes in what the guest says of the message; `None` when it says nothing although it acknowledged.

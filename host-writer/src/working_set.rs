@@ -17,17 +17,20 @@ pub struct WorkingSet {
     bytes: Vec<u8>,
     payload_bytes: usize,
     proofs: Vec<Proof>,
-    /// The last-level cache's size in bytes.
-    pub llc_bytes: u64,
 }
 
 impl WorkingSet {
-    /// Payloads of `payload_bytes` each that together exceed the last-level cache of `cpu`.
+    /// Payloads of `payload_bytes` each that together exceed a last-level cache of `llc_bytes`.
     ///
     /// # Errors
     /// There is not memory enough.
-    pub fn prepare(cpu: u32, payload_bytes: u64, seed: u64, digest: Digest) -> anyhow::Result<Self> {
-        let llc_bytes = caches::llc_bytes(cpu).unwrap_or(LLC_BYTES_ASSUMED);
+    pub fn prepare(
+        llc_bytes: Option<u64>,
+        payload_bytes: u64,
+        seed: u64,
+        digest: Digest,
+    ) -> anyhow::Result<Self> {
+        let llc_bytes = llc_bytes.unwrap_or(LLC_BYTES_ASSUMED);
         let wanted = llc_bytes / 4 * QUARTERS;
         let available = caches::available_memory_bytes().unwrap_or(u64::MAX);
         ensure!(
@@ -46,24 +49,22 @@ impl WorkingSet {
             .try_reserve_exact(count * payload_bytes)
             .with_context(|| format!("--cache cold: no {} MiB of memory", wanted >> 20))?;
         bytes.resize(count * payload_bytes, 0);
-        let proofs = bytes
-            .chunks_exact_mut(payload_bytes)
-            .zip(0..)
-            .map(|(payload, number)| content::produce(payload, seed, number, digest))
-            .collect();
-        Ok(Self { bytes, payload_bytes, proofs, llc_bytes })
+        Ok(Self::filled(bytes, payload_bytes, seed, digest))
     }
 
     /// A set of `count` payloads for a stream, which has no time to make content between two frames.
     #[must_use]
     pub fn of_count(count: usize, payload_bytes: usize, seed: u64, digest: Digest) -> Self {
-        let mut bytes = vec![0; count * payload_bytes];
+        Self::filled(vec![0; count * payload_bytes], payload_bytes, seed, digest)
+    }
+
+    fn filled(mut bytes: Vec<u8>, payload_bytes: usize, seed: u64, digest: Digest) -> Self {
         let proofs = bytes
             .chunks_exact_mut(payload_bytes.max(1))
             .zip(0..)
             .map(|(payload, number)| content::produce(payload, seed, number, digest))
             .collect();
-        Self { bytes, payload_bytes, proofs, llc_bytes: 0 }
+        Self { bytes, payload_bytes, proofs }
     }
 
     /// Its size in bytes.
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_set_that_does_not_fit_memory_is_refused_with_numbers() {
-        let error = WorkingSet::prepare(0, 1 << 50, 1, Digest::None).unwrap_err().to_string();
+        let error = WorkingSet::prepare(None, 1 << 50, 1, Digest::None).unwrap_err().to_string();
         assert!(error.starts_with("--cache cold needs "), "{error}");
     }
 }

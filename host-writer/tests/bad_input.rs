@@ -133,6 +133,7 @@ fn what_no_slot_can_hold_is_refused_with_what_would_fit() {
         &["--mode", "chunked", "--sizes", "4KiB", "--chunk", "1MiB"][..],
         &["--mode", "stream", "--sizes", "256KiB", "--slots", "8"],
         &["--sizes", "2MiB"],
+        &["--sizes", "1TiB"],
         &["--sizes", "600000", "--direction", "both"],
     ]
     .map(|args| complaint(&place, &place.run_host(args)));
@@ -145,6 +146,7 @@ fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
     let place = Place::new();
     let complaints = [
         &["--mode", "chunked", "--chunk", "100"][..],
+        &["--chunk", "4KiB"],
         &["--mode", "stream", "--slots", "16"],
         &["--mode", "stream", "--slots", "0"],
         &["--payload", "5KiB"],
@@ -157,7 +159,7 @@ fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
     .map(|args| complaint(&place, &place.run_host(args)));
     insta::assert_debug_snapshot!(complaints);
     for args in [
-        &["--chunk", "0"][..],
+        &["--mode", "chunked", "--chunk", "0"][..],
         &["--fps", "0.00000000000000000000001"],
         &["--fifo", "100"],
         &["--load", "gpu=1"],
@@ -166,6 +168,16 @@ fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
     }
     assert!(!place.region.exists() && !place.out().exists());
+}
+
+#[test]
+fn a_cpu_that_is_not_there_is_named_beside_those_that_are() {
+    let place = Place::with_region(1 << 20);
+    let (code, line) = complaint(&place, &place.run_host(&["--frames", "none", "--cpu", "1023"]));
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("host-writer: cannot run on CPU 1023 (EINVAL"), "{line}");
+    assert!(line.contains("this process may use [0"), "{line}");
+    assert_no_leftovers(&place.out());
 }
 
 #[test]

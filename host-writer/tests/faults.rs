@@ -3,7 +3,6 @@
 mod common;
 
 use common::{Place, stderr};
-use serde_json::Value;
 
 const SIZE: u64 = 256 << 10;
 const MODES: [&str; 3] = ["whole", "chunked", "stream"];
@@ -20,18 +19,35 @@ fn frames(fault: &str, args: &[&str]) -> Seen {
     let place = Place::with_region(4 << 20);
     let _guest = place.guest(&["--inject", fault]);
     let size = SIZE.to_string();
-    let common = ["--messages", "0", "--sizes", &size, "--chunk", "16KiB", "--timeout", "300ms"];
+    let common = ["--messages", "0", "--sizes", &size, "--timeout", "300ms"];
+    let chunk: &[&str] = if args.contains(&"chunked") { &["--chunk", "16KiB"] } else { &[] };
     let iterations: &[&str] = if args.contains(&"--iterations") { &[] } else { &["--iterations", "20"] };
-    let output = place.host(&common).args(iterations).args(args).output().unwrap();
+    let output = place.host(&common).args(chunk).args(iterations).args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{fault} {args:?}: {}", stderr(&output));
     assert_eq!(stderr(&output), "", "{fault} {args:?}");
-    let violations = place.run_json()["peer_violations"].clone();
-    // Whatever the guest did is said on the terminal, too.
-    for sentence in violations.as_array().unwrap().iter().filter_map(Value::as_str) {
-        assert!(
-            String::from_utf8_lossy(&output.stdout).contains(&format!("PROTOCOL {sentence}")),
-            "{sentence}"
-        );
+    let run = place.run_json();
+    let violations = run["peer_violations"].clone();
+    // Whatever the guest did is said on the terminal, too: each kind once, with the first of it.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = shown.lines().filter_map(|line| line.strip_prefix("PROTOCOL ")).collect();
+    let kinds = run["peer_violation_kinds"].as_array().unwrap();
+    assert_eq!(
+        (lines.len(), kinds.is_empty()),
+        (kinds.len(), violations == serde_json::json!([])),
+        "{shown}"
+    );
+    for (line, kind) in lines.iter().zip(kinds) {
+        let first = kind["first"].as_str().unwrap();
+        let more = match kind["count"].as_u64().unwrap() {
+            1 => String::new(),
+            count => format!(" (and {} more of this kind)", count - 1),
+        };
+        assert_eq!(*line, format!("{first}{more}"));
+    }
+    // And how the messages ended that are not ok.
+    let counts = run["bandwidth"]["status_counts"].as_object().unwrap();
+    for (name, count) in counts.iter().filter(|(name, _)| *name != "ok") {
+        assert!(shown.contains(&format!("{count} {name}")), "{shown}");
     }
     Seen {
         statuses: place.statuses("bandwidth_results.csv"),

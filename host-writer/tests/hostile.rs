@@ -109,7 +109,8 @@ fn results_of_no_meaning_are_protocol_errors_in_every_mode() {
                 map.store(r::stall_ns(sequence_of(word)), u64::MAX, Relaxed);
             }
         });
-        let output = place.host(&FRAMES).args(["--mode", mode, "--chunk", "16KiB"]).output().unwrap();
+        let chunk: &[&str] = if mode == "chunked" { &["--chunk", "16KiB"] } else { &[] };
+        let output = place.host(&FRAMES).args(["--mode", mode]).args(chunk).output().unwrap();
         liar.join().unwrap();
         assert_eq!(output.status.code(), Some(3), "{mode}: {}", stderr(&output));
         assert_eq!(place.rows("bandwidth_results.csv").len(), 4, "{mode}");

@@ -26,8 +26,9 @@ const WAYS: [(&str, &str); 7] = [
 
 /// The rows of a run of odd-sized payloads that must end well.
 fn rows(place: &Place, args: &[&str]) -> Vec<Row> {
-    let common = ["--messages", "0", "--sizes", "200001", "--iterations", "5", "--chunk", "64KiB"];
-    let output = place.host(&common).args(args).output().unwrap();
+    let common = ["--messages", "0", "--sizes", "200001", "--iterations", "5"];
+    let chunk: &[&str] = if args.contains(&"chunked") { &["--chunk", "64KiB"] } else { &[] };
+    let output = place.host(&common).args(chunk).args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
     let header = std::fs::read_to_string(place.out().join("bandwidth_results.csv")).unwrap();
     assert_eq!(header.lines().next(), Some(COLUMNS));

@@ -50,6 +50,14 @@ fn every_message_is_ok_and_the_files_are_as_contracted() {
     assert_eq!((&run["latency"]["ok"], &run["latency"]["warmup"]), (&2000.into(), &10.into()));
     assert_eq!((&run["bandwidth"]["ok"], &run["bandwidth"]["seed"]), (&6.into(), &7.into()));
     assert!(run["copy_candidates"].as_array().unwrap().len() > 1);
+    let guest = &run["guest"];
+    let largest = run["copy_by_size"].as_array().unwrap().iter().rfind(|row| row["side"] == "guest").unwrap();
+    assert_eq!(largest["chosen"], guest["copy_kernel"], "what a reader takes for the kernel is the kernel");
+    let names = guest["copy_candidates"].as_array().unwrap().iter().map(|c| &c["kernel"]).collect::<Vec<_>>();
+    assert!(names.contains(&&guest["copy_kernel_by_itself"]), "{guest}");
+    let unmeasured = |c: &serde_json::Value| c["anon_gb_per_s"] == 0.0 || c["region_gb_per_s"] == 0.0;
+    assert!(!guest["copy_candidates"].as_array().unwrap().iter().any(unmeasured), "null, not 0: {guest}");
+    assert!(run["interference"]["vcpu_run_delay_ns"].is_null(), "there is no vCPU");
     assert_no_leftovers(&place.out());
 }
 

@@ -25,7 +25,9 @@ pub struct GuestReport {
     pub memory_type: MemoryType,
     /// Its clock.
     pub clock: ClockReport,
-    /// Ticks per second of the clock that stamps timed pings.
+    /// The clock that stamps timed pings; `None` when the guest does not say.
+    pub stamp_source: Option<ClockSource>,
+    /// Its ticks per second.
     pub stamp_frequency_hz: f64,
     /// Its CPU's features; see [`crate::cpu::feature_names`].
     pub cpu_features: u64,
@@ -132,6 +134,7 @@ impl GuestReport {
         put(g::clock_frequency_hz, self.clock.frequency_hz as u64);
         put(g::clock_resolution_ps, (self.clock.resolution_ns * 1e3) as u64);
         put(g::clock_overhead_ps, (self.clock.overhead_ns * 1e3) as u64);
+        put(g::stamp_source, self.stamp_source.map_or(0, ClockSource::to_wire));
         put(g::stamp_frequency_hz, self.stamp_frequency_hz as u64);
         put(g::cpu_features, self.cpu_features);
         put(g::spin, self.spin.to_wire());
@@ -152,6 +155,7 @@ impl GuestReport {
     /// The first word that means nothing. Text is made printable instead of being refused.
     pub fn read(memory: &impl ControlWords) -> Result<Self, ReportError> {
         let get = |at| memory.load(at, Relaxed);
+        let source = |v| if v == 0 { Some(None) } else { ClockSource::from_wire(v).map(Some) };
         let pinned = |v: u64| u32::try_from(v).ok().map(|plus_1| plus_1.checked_sub(1));
         Ok(Self {
             map_kind: known("map_kind", get(g::map_kind), MapKind::from_wire)?,
@@ -162,6 +166,7 @@ impl GuestReport {
                 resolution_ns: get(g::clock_resolution_ps) as f64 / 1e3,
                 overhead_ns: get(g::clock_overhead_ps) as f64 / 1e3,
             },
+            stamp_source: known("stamp_source", get(g::stamp_source), source)?,
             stamp_frequency_hz: get(g::stamp_frequency_hz) as f64,
             cpu_features: get(g::cpu_features),
             spin: known("spin", get(g::spin), Spin::from_wire)?,
@@ -263,6 +268,7 @@ mod tests {
                 resolution_ns: 0.384,
                 overhead_ns: 10.25,
             },
+            stamp_source: Some(ClockSource::Tsc),
             stamp_frequency_hz: 2.5e9,
             cpu_features: 5,
             spin: Spin::Pause,

@@ -61,6 +61,7 @@ pub fn guest(
                 resolution_ns: 1.0,
                 overhead_ns: 1.0,
             },
+            stamp_source: None,
             stamp_frequency_hz: 1e9,
             cpu_features: u64::MAX,
             spin: Spin::None,

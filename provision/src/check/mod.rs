@@ -20,6 +20,9 @@ mod report;
 mod text;
 pub mod tools;
 
+#[cfg(test)]
+pub(crate) use host::tests::made_of;
+
 use std::path::Path;
 
 pub use finding::{Finding, State};

@@ -52,21 +52,12 @@ fn directory(page: HugePage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        root
-    }
+    use crate::check::made_of;
 
     #[test]
     fn pages_promised_to_others_are_not_free() {
         const POOL: &str = "sys/kernel/mm/hugepages/hugepages-2048kB";
-        let root = machine(&[
+        let root = made_of(&[
             ("proc/meminfo", "MemTotal: 1 kB\nHugepagesize:       2048 kB\n"),
             (&format!("{POOL}/nr_hugepages"), "40\n"),
             (&format!("{POOL}/free_hugepages"), "10\n"),
