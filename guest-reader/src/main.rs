@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use guest_reader::run::{NoSuchCpu, run};
+use guest_reader::run::{NoSuchCpu, Usage, run};
 use guest_reader::{cli::Args, init};
 
 /// What clap exits with, too.
-const USAGE: u8 = 2;
-
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -18,19 +16,7 @@ fn main() -> ExitCode {
         init::power_off();
     }
     let args = match Args::try_parse() {
-        Ok(args) => match args.check() {
-            Ok(()) => args,
-            Err(line) => {
-                eprintln!("guest-reader: {line}");
-                if let Some(port) = &args.ready_port {
-                    init::tell(port, &format!("FAILED {line}"));
-                }
-                if is_init {
-                    init::power_off();
-                }
-                return ExitCode::from(USAGE);
-            }
-        },
+        Ok(args) => args,
         // On the kernel's command line there is nobody to read colours and usage.
         Err(error) if is_init => {
             let first_line = error.to_string().lines().next().unwrap_or_default().to_owned();
@@ -54,7 +40,7 @@ fn main() -> ExitCode {
     }
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<NoSuchCpu>() => ExitCode::from(USAGE),
+        Err(error) if error.is::<NoSuchCpu>() || error.is::<Usage>() => ExitCode::from(USAGE),
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -33,11 +33,17 @@ pub struct NoSuchCpu {
     errno: nix::errno::Errno,
 }
 
+/// Flags that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
 /// Runs guest-reader until a signal ends it.
 ///
 /// # Errors
 /// No device, no rights, an unusable region, or a CPU that is not there.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    args.check().map_err(Usage)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;

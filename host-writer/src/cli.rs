@@ -21,6 +21,19 @@ pub struct Args {
     #[arg(long, value_name = "PATH", default_value = "/dev/shm/ivshmem")]
     pub shm: PathBuf,
 
+    /// Be a peer of the ivshmem server at this socket, as provision up --doorbell starts one: its region, and doorbells to
+    /// ring the guest and be rung by it
+    #[arg(long, value_name = "SOCKET", conflicts_with = "shm")]
+    pub server: Option<PathBuf>,
+
+    /// With --server: how to wait for acknowledgements
+    #[arg(long, value_enum, default_value_t = HostWait::Poll, requires = "server")]
+    pub wait: HostWait,
+
+    /// With --server: the vector that the guest rings
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
+    pub vector: u16,
+
     /// Where the result files go; created when absent
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
@@ -208,12 +221,39 @@ Examples:
   host-writer --preset 4k60           4K at 60 frames/s for 10 s: late, dropped
   host-writer --messages 0 --sweep --verify xxh3
                                       powers of two from 64 bytes
+  host-writer --server PATH --wait doorbell --frames none --rate 1k
+                                      asleep until the guest rings; provision
+                                      status names the server's socket
   host-writer --load cpu=2 --out results/loaded
                                       the same beside two busy processes
 
-Writes latency_results.csv, latency.hgrm, bandwidth_results.csv and run.json.
+Writes latency_results.csv, latency.hgrm, bandwidth_results.csv, run.json and,
+with --server, doorbell_results.csv.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
 messages are not ok, 130 interrupted.";
+
+/// `--wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HostWait {
+    /// Look, as without a doorbell
+    Poll,
+    /// Sleep until the guest rings
+    Doorbell,
+    /// Look for as long as recent acknowledgements took, then sleep
+    Adaptive,
+}
+
+impl HostWait {
+    /// The name used in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Doorbell => "doorbell",
+            Self::Adaptive => "adaptive",
+        }
+    }
+}
 
 /// `--preset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -12,7 +12,7 @@ use ivshmem_proto::layout::RING_ENTRIES;
 use ivshmem_proto::wire::{Consume, Digest};
 
 use crate::cli::{
-    Args, BandwidthArgs, Cache, Circumstances, Direction, LatencyArgs, ModeName, Preset, Record,
+    Args, BandwidthArgs, Cache, Circumstances, Direction, HostWait, LatencyArgs, ModeName, Preset, Record,
 };
 use crate::schedule::Arrivals;
 use crate::sizes;
@@ -22,6 +22,8 @@ use crate::sizes;
 pub struct Config {
     /// The region's file.
     pub shm: PathBuf,
+    /// The server to be a peer of, which has a region of its own.
+    pub server: Option<Server>,
     /// Where results go.
     pub out: PathBuf,
     /// The latency test, unless skipped.
@@ -42,6 +44,17 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct Unmet(pub anyhow::Error);
+
+/// A peer's place at a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The server's socket.
+    pub socket: PathBuf,
+    /// How this side waits.
+    pub wait: HostWait,
+    /// Where it is rung.
+    pub vector: u16,
+}
 
 /// What the terminal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -450,7 +463,11 @@ impl TryFrom<Args> for Config {
             args.bandwidth.duration != Some(Duration::ZERO),
             "--duration 0 measures nothing; give for example 10s"
         );
-        let latency = LatencyPlan::new(&args.latency, args.bandwidth.duration.filter(|_| !is_stream))?;
+        let mut latency = LatencyPlan::new(&args.latency, args.bandwidth.duration.filter(|_| !is_stream))?;
+        if let Some(plan) = latency.as_mut().filter(|plan| plan.record == Record::Samples) {
+            // How long a wake-up takes is a one-way latency.
+            plan.one_way |= args.server.is_some();
+        }
         let bandwidth = BandwidthPlan::new(&args.bandwidth)?;
         ensure!(
             latency.is_some() || bandwidth.is_some(),
@@ -464,6 +481,7 @@ impl TryFrom<Args> for Config {
         };
         Ok(Self {
             shm: args.shm,
+            server: args.server.map(|socket| Server { socket, wait: args.wait, vector: args.vector }),
             out: args.out,
             latency,
             bandwidth,

@@ -5,6 +5,7 @@ use ivshmem_proto::clock::Clock;
 use crate::bandwidth_csv;
 use crate::cli::Record;
 use crate::config::{Config, Extent, Mode, Pace, PayloadSize};
+use crate::doorbell_csv::{self, Common};
 use crate::facts::Results;
 use crate::hgrm;
 use crate::latency_csv;
@@ -13,6 +14,7 @@ use crate::run_json::RunJson;
 
 const LATENCY_CSV: &str = "latency_results.csv";
 const HISTOGRAM: &str = "latency.hgrm";
+const DOORBELL_CSV: &str = "doorbell_results.csv";
 const BANDWIDTH_CSV: &str = "bandwidth_results.csv";
 /// Room for run.json and for a histogram.
 const SMALL_BYTES: u64 = 256 << 10;
@@ -20,6 +22,7 @@ const SMALL_BYTES: u64 = 256 << 10;
 /// Files that do not have their names yet.
 pub struct Files {
     samples: Option<Pending>,
+    doorbell: Option<Pending>,
     histogram: Option<Pending>,
     bandwidth: Option<Pending>,
     run: Pending,
@@ -32,10 +35,13 @@ impl Files {
     /// The directory cannot be had, or the disk has no room.
     pub fn prepare(config: &Config, sizes: &[PayloadSize]) -> anyhow::Result<Self> {
         let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
-        let samples = config.latency.and_then(|plan| match (plan.record, plan.extent) {
-            (Record::Samples, Extent::Count(messages)) => Some(messages * latency_csv::ROW_BYTES_MAX),
+        let kept = config.latency.and_then(|plan| match (plan.record, plan.extent) {
+            (Record::Samples, Extent::Count(messages)) => Some(messages),
             _ => None,
         });
+        let samples = kept.map(|messages| messages * latency_csv::ROW_BYTES_MAX);
+        let rung = kept.filter(|_| config.server.is_some());
+        let doorbell = rung.map(|messages| messages * doorbell_csv::ROW_BYTES_MAX);
         let bandwidth = config.bandwidth.as_ref().map(|plan| {
             let each = match (plan.extent, plan.mode) {
                 (Extent::Count(count), _) => count.saturating_mul(2),
@@ -50,6 +56,7 @@ impl Files {
         });
         Ok(Self {
             samples: samples.map(|bytes| create(LATENCY_CSV, bytes)).transpose()?,
+            doorbell: doorbell.map(|bytes| create(DOORBELL_CSV, bytes)).transpose()?,
             histogram: config.latency.map(|_| create(HISTOGRAM, SMALL_BYTES)).transpose()?,
             bandwidth: bandwidth.map(|bytes| create(BANDWIDTH_CSV, bytes)).transpose()?,
             run: create("run.json", SMALL_BYTES)?,
@@ -71,6 +78,7 @@ impl Files {
         // A test that was skipped leaves no rows of another run beside this run's run.json.
         for (name, is_stale) in [
             (LATENCY_CSV, self.samples.is_none()),
+            (DOORBELL_CSV, self.doorbell.is_none()),
             (HISTOGRAM, self.histogram.is_none()),
             (BANDWIDTH_CSV, self.bandwidth.is_none()),
         ] {
@@ -83,6 +91,12 @@ impl Files {
             let is_open = matches!(plan.pace, Pace::Open { .. });
             let (samples, one_way) = (&results.latency.samples, results.one_way.as_ref());
             written.push(file.finish(|out| latency_csv::write(out, samples, one_way, is_open, clock)));
+        }
+        if let (Some(file), Some(plan), Some(facts)) = (self.doorbell, config.latency, &run.doorbell) {
+            let load = run.load.as_ref().map(|load| load.label.as_str());
+            let common = Common { facts, pace: plan.pace, load, one_way: results.one_way.as_ref() };
+            let samples = &results.latency.samples;
+            written.push(file.finish(|out| doorbell_csv::write(out, samples, &common, clock)));
         }
         if let Some(file) = self.histogram {
             written.push(file.finish(|out| hgrm::write(out, &results.latency.rtt)));

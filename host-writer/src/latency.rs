@@ -10,17 +10,20 @@ use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::Operation;
+use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::{Geometry, PayloadRange};
 use ivshmem_proto::memory::Payload as _;
 use ivshmem_proto::wire::Kind;
 
-use crate::cli::Record;
+use crate::bell::Bell;
+use crate::cli::{HostWait, Record};
 use crate::config::{Extent, LatencyPlan, Pace};
 use crate::hgrm;
 use crate::link::{Link, NO_STATUS, Stopped};
 use crate::progress::Progress;
 use crate::schedule::{Kept, OpenLoop, Schedule};
 use crate::status::{Counts, RowStatus};
+use crate::usage::Usage;
 
 /// Messages between two looks at the progress bar.
 const MESSAGES_PER_PROGRESS: u64 = 4096;
@@ -79,6 +82,8 @@ pub struct Measured {
     pub duplicated: u64,
     /// Answers that belong to another message.
     pub reordered: u64,
+    /// What the counted part cost and how often bells rang; with a doorbell only.
+    pub usage: Option<Usage>,
     /// How the schedule of an open loop was kept.
     pub kept: Option<Kept>,
     /// Length of the counted part in nanoseconds.
@@ -101,6 +106,7 @@ impl Measured {
             lost: 0,
             duplicated: 0,
             reordered: 0,
+            usage: None,
             kept: None,
             elapsed_ns: 0,
         })
@@ -162,7 +168,22 @@ pub fn run(
     if let (Record::Samples, Extent::Count(messages)) = (plan.record, plan.extent) {
         measured.reserve(messages)?;
     }
-    let mut sender = Sender::new(plan, geometry)?;
+    if link.bell.is_some() {
+        send::<true>(link, plan, geometry, measured, progress)
+    } else {
+        send::<false>(link, plan, geometry, measured, progress)
+    }
+}
+
+/// `RUNG` says whether there are doorbells: code without them is code in which there are none.
+fn send<const RUNG: bool>(
+    link: &mut Link<'_>,
+    plan: &LatencyPlan,
+    geometry: &Geometry,
+    measured: &mut Measured,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut sender = Sender::<RUNG>::new(plan, geometry)?;
     let answered_before = link.host.processed().answered;
     let ended = sender.all(link, plan, measured, progress);
     measured.published = sender.published;
@@ -173,7 +194,7 @@ pub fn run(
 }
 
 /// Makes messages.
-struct Sender {
+struct Sender<const RUNG: bool> {
     /// `None` for a plain ping.
     operation: Option<u64>,
     range: Option<PayloadRange>,
@@ -183,7 +204,7 @@ struct Sender {
     published: u64,
 }
 
-impl Sender {
+impl<const RUNG: bool> Sender<RUNG> {
     fn new(plan: &LatencyPlan, geometry: &Geometry) -> anyhow::Result<Self> {
         let bytes = usize::try_from(plan.payload_bytes)?;
         let kind = if bytes > 0 { Kind::Inline } else { Kind::Ping };
@@ -216,6 +237,7 @@ impl Sender {
                 measured.lost += 1;
             }
         })?;
+        let before = RUNG.then(|| Usage::now(link));
         let begun = link.clock.now();
         let ended = match plan.pace {
             Pace::Closed(interval) => {
@@ -235,6 +257,7 @@ impl Sender {
             }
         };
         measured.elapsed_ns = link.clock.ns(begun, link.clock.now());
+        measured.usage = before.map(|before| Usage::settled(link).since(&before));
         ended?;
         if plan.one_way {
             self.burst(link, measured)?;
@@ -242,14 +265,20 @@ impl Sender {
         Ok(())
     }
 
-    /// Exchanges of timestamps as fast as they go.
+    /// Exchanges of timestamps as fast as they go: nobody sleeps.
     fn burst(&mut self, link: &mut Link<'_>, measured: &mut Measured) -> Result<(), Stopped> {
-        for _ in 0..BURST {
+        if RUNG {
+            link.look_only(true);
+        }
+        let ended = (0..BURST).try_for_each(|_| {
             let sample = self.exchange(link, None)?;
             measured.bursts.push(sample);
-            check_alive(link, &sample)?;
+            check_alive(link, &sample)
+        });
+        if RUNG {
+            link.look_only(false);
         }
-        Ok(())
+        ended
     }
 
     fn closed(
@@ -275,7 +304,7 @@ impl Sender {
             if sample.status.is_timeout() {
                 due = link.clock.now();
             }
-            self.now_and_then(link, &mut message, progress);
+            self.now_and_then(link, &mut message, progress)?;
             if sample.start >= end {
                 break;
             }
@@ -310,20 +339,29 @@ impl Sender {
             measured.reordered += u64::from(sample.status == RowStatus::Mismatch);
             measured.take(sample, link.clock, plan.record);
             check_alive(link, &sample)?;
-            self.now_and_then(link, &mut message, progress);
+            self.now_and_then(link, &mut message, progress)?;
         }
         Ok(())
     }
 
     /// What is done between messages, seldom.
     #[inline(always)]
-    fn now_and_then(&mut self, link: &mut Link<'_>, message: &mut u64, progress: &Progress) {
+    fn now_and_then(
+        &mut self,
+        link: &mut Link<'_>,
+        message: &mut u64,
+        progress: &Progress,
+    ) -> Result<(), Stopped> {
         if message.is_multiple_of(MESSAGES_PER_PROGRESS) {
             progress.at(*message);
             link.host.beat();
             link.look_for_trouble();
+            if RUNG {
+                link.check_peers()?;
+            }
         }
         *message += 1;
+        Ok(())
     }
 
     /// One timed exchange and what belongs around it.
@@ -359,6 +397,9 @@ impl Sender {
             }
         };
         let sequence = published.map_err(|_| Stopped::Exhausted)?;
+        if RUNG {
+            link.tell();
+        }
         let mut sample = Sample {
             start,
             delay_ticks: 0,
@@ -367,14 +408,23 @@ impl Sender {
             seen_ticks: 0,
             status: RowStatus::TimeoutReceived,
         };
-        let Some(received) = link.acknowledged(start, |host| host.is_received(sequence))? else {
-            return Ok((sequence, sample));
-        };
-        sample.received_ticks = Some(received.0.saturating_sub(start.0));
-        let Some(processed) = link.acknowledged(received, |host| host.is_processed(sequence))? else {
+        // Being told of RECEIVED would make the guest ring once more before it answers: who sleeps does without.
+        let processed = if RUNG && link.bell.as_ref().is_some_and(Bell::sleeps) {
+            let told =
+                link.wait_told(start, AT_PROCESSED, |host| host.is_processed(sequence).then_some(()))?;
+            if told.is_none() && link.host.is_received(sequence) {
+                sample.status = RowStatus::TimeoutProcessed;
+            }
+            told.map(|((), seen)| seen)
+        } else {
+            let Some(received) = link.looked_for(start, |host| host.is_received(sequence))? else {
+                return Ok((sequence, sample));
+            };
+            sample.received_ticks = Some(received.0.saturating_sub(start.0));
             sample.status = RowStatus::TimeoutProcessed;
-            return Ok((sequence, sample));
+            link.looked_for(received, |host| host.is_processed(sequence))?
         };
+        let Some(processed) = processed else { return Ok((sequence, sample)) };
         let answer = link.host.processed();
         sample.status = match RowStatus::of_guest(answer.status) {
             RowStatus::Ok if answer.token_echo != expected => RowStatus::Mismatch,
@@ -430,14 +480,16 @@ fn limits(extent: Extent, clock: &Clock, begun: Ticks) -> (u64, Ticks) {
     }
 }
 
-/// Waits until `due`, asleep while that is far off and spinning at the end. Not timed.
+/// Waits until `due`, asleep while that is far off and spinning at the end. Not timed. A host that sleeps for its
+/// acknowledgements sleeps here, too: the time it spins would count as theirs.
 fn pace(link: &Link<'_>, due: Ticks) {
-    const SPIN: Duration = Duration::from_micros(100);
+    let is_spinner = link.bell.as_ref().is_none_or(|bell| bell.wait() == HostWait::Poll);
+    let spin = if is_spinner { Duration::from_micros(100) } else { Duration::ZERO };
     // A signal does not end a sleep.
     const NAP: Duration = Duration::from_millis(50);
     loop {
         let left = Duration::from_nanos(link.clock.ns(link.clock.now(), due));
-        match left.checked_sub(SPIN).filter(|left| !left.is_zero() && !link.is_stopped()) {
+        match left.checked_sub(spin).filter(|left| !left.is_zero() && !link.is_stopped()) {
             Some(left) => std::thread::sleep(left.min(NAP)),
             None => break,
         }

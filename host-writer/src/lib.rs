@@ -10,8 +10,9 @@
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
 //! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
 //! - [`status`]: how a message can end
-//! - [`facts`], [`files`], [`output`], [`latency_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
+//! - [`facts`], [`files`], [`output`], [`latency_csv`], [`doorbell_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
+//! - [`usage`]: CPU time and interrupts that waiting cost
 //! - [`interference`] (with `frequency` and `vcpu`): what disturbed it
 //! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
 //! - [`progress`], [`summary`]: what the terminal shows
@@ -19,11 +20,13 @@
 pub mod backing;
 pub mod bandwidth;
 pub mod bandwidth_csv;
+pub mod bell;
 pub mod caches;
 pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod content;
+pub mod doorbell_csv;
 pub mod environment;
 pub mod facts;
 pub mod files;
@@ -53,6 +56,7 @@ pub mod stream;
 mod stress_ng;
 pub mod summary;
 pub mod transfer;
+pub mod usage;
 pub mod vcpu;
 pub mod violations;
 pub mod vm_info;

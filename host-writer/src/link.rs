@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::bail;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::descriptor::{Operation, RawDescriptor};
+use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED, Ring};
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Refusal;
 use ivshmem_proto::host::{Host, Outcome, Presence};
 use ivshmem_proto::layout::{LAYOUT_VERSION, RING_ENTRIES};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::wait::{Waited, wait_until};
-use ivshmem_proto::wire::{Kind, Status, Verdict};
+use ivshmem_proto::wire::{Kind, Status, Verdict, WaitWish};
 
+use crate::bell::{Bell, Slept};
 use crate::interference::GapWatch;
 use crate::violations::Violations;
 
@@ -32,6 +34,17 @@ pub enum Stopped {
     )]
     GuestDead {
         /// The message it did not answer.
+        sequence: u64,
+    },
+    /// The guest is no peer of the server any more.
+    #[error(
+        "the guest left the server ({ring}) at message {sequence}: its VM or its guest-reader has ended; the rows so far are \
+         kept; start it again"
+    )]
+    GuestLeft {
+        /// Where it was rung.
+        ring: Ring,
+        /// The latest message.
         sequence: u64,
     },
     /// The guest did not do what was asked of it beside the test.
@@ -64,6 +77,8 @@ pub struct Link<'a> {
     pub gaps: GapWatch,
     /// What the guest did against the protocol.
     pub violations: Violations,
+    /// How to ring the guest and be rung, with `--server`.
+    pub bell: Option<Bell>,
     /// Verdicts that were taken and still stand in the guest's ring, to notice when it changes one.
     verdicts: [Option<(u64, Option<Verdict>)>; RING_ENTRIES as usize],
 }
@@ -84,15 +99,17 @@ impl<'a> Link<'a> {
         clock: &'a Clock,
         stop: &'a AtomicBool,
         timeout: Duration,
+        bell: Option<Bell>,
     ) -> Self {
         Self {
             map,
-            host: Host::open(map, geometry, random_u64()),
+            host: Host::open_with_ring(map, geometry, random_u64(), bell.as_ref().map(Bell::own_ring)),
             clock,
             stop,
             timeout_ticks: clock.after(Ticks(0), timeout).0,
             gaps: GapWatch::new(clock),
             violations: Violations::default(),
+            bell,
             verdicts: Default::default(),
         }
     }
@@ -177,12 +194,12 @@ impl<'a> Link<'a> {
         if has_result(&self.host) {
             // A result that stands there already would be taken for this one's. It is spent on a message that asks the
             // same and whose answer nobody reads.
-            self.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+            self.publish(descriptor)?;
             if has_result(&self.host) {
                 return Err(Stopped::Refused { what, status: "it answers what it was not asked" }.into());
             }
         }
-        let sequence = self.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+        let sequence = self.publish(descriptor)?;
         // Not by PROCESSED, which a guest that broke the protocol may have left ahead of us.
         let answered = self.acknowledged(self.clock.now(), |host| host.outcome(sequence).is_some())?;
         if answered.is_none() {
@@ -204,7 +221,8 @@ impl<'a> Link<'a> {
     pub fn open_next(&mut self, geometry: &Geometry) {
         self.look_for_trouble();
         self.verdicts = Default::default();
-        self.host = Host::open(self.map, geometry, random_u64());
+        let ring = self.bell.as_ref().map(Bell::own_ring);
+        self.host = Host::open_with_ring(self.map, geometry, random_u64(), ring);
     }
 
     /// Waits until a guest serves this session.
@@ -213,7 +231,7 @@ impl<'a> Link<'a> {
     /// None does before the deadline; the message says what was seen instead. Or a signal came: `Ok(false)`.
     pub fn wait_for_guest(&mut self, limit: Duration) -> anyhow::Result<bool> {
         let deadline = self.clock.after(self.clock.now(), limit);
-        let (host, stop, map) = (&mut self.host, self.stop, self.map);
+        let (host, stop, map, bell) = (&mut self.host, self.stop, self.map, &mut self.bell);
         let first_beat = host.guest_heartbeat();
         loop {
             // Short turns, so that the host's heartbeat moves and a live guest of another layout is refused at once.
@@ -223,6 +241,9 @@ impl<'a> Link<'a> {
                 Waited::Done(()) => return Ok(true),
                 Waited::Stopped => return Ok(false),
                 Waited::TimedOut => host.beat(),
+            }
+            if let Some(bell) = bell {
+                bell.tell_whoever_is_there(host);
             }
             map.check_not_shrunk()?;
             let alive = host.guest_heartbeat() != first_beat;
@@ -290,13 +311,107 @@ impl<'a> Link<'a> {
         )
     }
 
+    /// Publishes a message of the ring, and rings the guest if it sleeps; returns the message's number.
+    ///
+    /// # Errors
+    /// [`Stopped::Exhausted`].
+    pub fn publish(&mut self, descriptor: &RawDescriptor) -> Result<u64, Stopped> {
+        let sequence = self.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+        self.tell();
+        Ok(sequence)
+    }
+
+    /// After a message was published: rings the guest if it sleeps.
+    #[inline(always)]
+    pub fn tell(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            bell.tell(&self.host);
+        }
+    }
+
+    /// Waits until `ready` holds for the host's half, as this host waits: asleep until rung for one of `phases`
+    /// ([`AT_PROCESSED`], [`AT_RECEIVED`]), or looking. Yields the moment, too.
+    ///
+    /// # Errors
+    /// A signal, or the guest has left the server.
+    pub fn wait_told<T>(
+        &mut self,
+        from: Ticks,
+        phases: u64,
+        ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
+    ) -> Result<Option<(T, Ticks)>, Stopped> {
+        if !self.bell.as_ref().is_some_and(Bell::sleeps) {
+            return match self.wait(from, ready) {
+                Waited::Done(value) => Ok(Some((value, self.clock.now()))),
+                Waited::TimedOut => Ok(None),
+                Waited::Stopped => Err(Stopped::Interrupted),
+            };
+        }
+        self.wait_asleep(from, phases, ready)
+    }
+
+    fn wait_asleep<T>(
+        &mut self,
+        from: Ticks,
+        phases: u64,
+        ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
+    ) -> Result<Option<(T, Ticks)>, Stopped> {
+        let (clock, host) = (self.clock, &mut self.host);
+        let Some(bell) = &mut self.bell else { return Ok(None) };
+        let start = clock.now();
+        if let Some(found) = bell.look_first(clock, start, || ready(host)) {
+            return Ok(Some(found));
+        }
+        let deadline = Ticks(from.0.saturating_add(self.timeout_ticks));
+        loop {
+            let now = clock.now();
+            if now >= deadline {
+                return Ok(ready(host).map(|found| (found, now)));
+            }
+            let left = Duration::from_nanos(clock.ns(now, deadline));
+            match bell.sleep_unless(host, clock, phases, left, &ready) {
+                Slept::Ready(found, seen) => {
+                    bell.learn(clock.ns(start, seen));
+                    return Ok(Some((found, seen)));
+                }
+                Slept::InVain => {}
+                Slept::PeersChanged => {
+                    let sequence = host.next_sequence() - 1;
+                    bell.check_guest(sequence)?;
+                }
+                Slept::Broken(_) => bell.look_only(true),
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Stopped::Interrupted);
+            }
+            if !bell.sleeps() {
+                return self.wait_told(from, phases, ready);
+            }
+        }
+    }
+
     /// The moment the guest's acknowledgement was seen; `None` when it did not come by the deadline, counted
     /// from `from`.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] by a signal.
+    /// A signal, or the guest has left the server.
     #[inline(always)]
     pub fn acknowledged(
+        &mut self,
+        from: Ticks,
+        is_acknowledged: impl Fn(&Host<'_, Mapping>) -> bool,
+    ) -> Result<Option<Ticks>, Stopped> {
+        let seen =
+            self.wait_told(from, AT_PROCESSED | AT_RECEIVED, |host| is_acknowledged(host).then_some(()));
+        Ok(seen?.map(|((), seen)| seen))
+    }
+
+    /// The same by looking, whatever this host was told.
+    ///
+    /// # Errors
+    /// [`Stopped::Interrupted`] by a signal.
+    #[inline(always)]
+    pub fn looked_for(
         &mut self,
         from: Ticks,
         is_acknowledged: impl Fn(&Host<'_, Mapping>) -> bool,
@@ -308,15 +423,33 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// Has both sides look, or wait as they were told again.
+    pub fn look_only(&mut self, only: bool) {
+        self.host.wish(if only { WaitWish::Poll } else { WaitWish::AsSet });
+        if let Some(bell) = &mut self.bell {
+            bell.look_only(only);
+        }
+    }
+
+    /// Whether the guest is still a peer of the server. Not for timed sections.
+    ///
+    /// # Errors
+    /// [`Stopped::GuestLeft`].
+    pub fn check_peers(&mut self) -> Result<(), Stopped> {
+        let sequence = self.host.next_sequence() - 1;
+        self.bell.as_mut().map_or(Ok(()), |bell| bell.check_guest(sequence))
+    }
+
     /// After a missed deadline: whether the guest still lives. A live guest's heartbeat moves within another
     /// deadline.
     ///
     /// # Errors
-    /// [`Stopped::GuestDead`], or [`Stopped::Interrupted`] by a signal.
+    /// [`Stopped::GuestDead`], [`Stopped::GuestLeft`], or [`Stopped::Interrupted`] by a signal.
     pub fn check_alive(&mut self, sequence: u64) -> Result<(), Stopped> {
+        self.check_peers()?;
         self.host.beat();
         let beat = self.host.guest_heartbeat();
-        match self.acknowledged(self.clock.now(), |host| host.guest_heartbeat() != beat)? {
+        match self.looked_for(self.clock.now(), |host| host.guest_heartbeat() != beat)? {
             Some(_) => Ok(()),
             None => Err(Stopped::GuestDead { sequence }),
         }

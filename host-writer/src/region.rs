@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
 use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
+use ivshmem_proto::peers::Peers;
 use ivshmem_proto::region_file::{Ensured, ensure};
 
 use crate::config::Config;
@@ -25,16 +26,27 @@ impl<'a> Region<'a> {
     /// It cannot be created or mapped, or another host-writer has it.
     pub fn open(config: &'a Config) -> anyhow::Result<Self> {
         let created = !config.shm.exists() && ensure(&config.shm, REGION_BYTES_DEFAULT)? == Ensured::Created;
-        let map = Mapping::open(&config.shm)?;
+        Self::of(Mapping::open(&config.shm)?, created.then_some(&*config.shm))
+    }
+
+    /// Maps the region of a server.
+    ///
+    /// # Errors
+    /// It cannot be mapped, or another host-writer has it.
+    pub fn of_server(peers: &Peers) -> anyhow::Result<Self> {
+        Self::of(Mapping::from_fd(peers.memory()).context("map the server's region")?, None)
+    }
+
+    fn of(map: Mapping, created: Option<&'a Path>) -> anyhow::Result<Self> {
         map.own(ControlPage::Host).map_err(|error| match error {
             MapError::Owned { path, .. } => anyhow!(
-                "{} is in use by another host-writer; wait for it or use another --shm",
+                "{} is in use by another host-writer; wait for it or use another region",
                 path.display()
             ),
             error => error.into(),
         })?;
         map.prefault();
-        Ok(Self { map, created: Cell::new(created.then_some(&*config.shm)) })
+        Ok(Self { map, created: Cell::new(created) })
     }
 
     /// A guest has used it: it stays.

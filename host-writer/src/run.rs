@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use ivshmem_proto::affinity;
@@ -11,9 +11,11 @@ use ivshmem_proto::clock::Clock;
 use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::layout::LAYOUT_VERSION;
+use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::{ClockReport, GuestReport};
 
 use crate::backing::Backing;
+use crate::bell::Bell;
 use crate::config::{Config, Print, Unmet};
 use crate::environment::{HostFacts, check_fifo, pin};
 use crate::facts::{self, Results};
@@ -26,8 +28,12 @@ use crate::one_way::PeerClock;
 use crate::region::Region;
 use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
 use crate::summary::Figures;
+use crate::usage::DoorbellFacts;
 use crate::vcpu::VcpuThreads;
 use crate::{one_way, summary, vm_info};
+
+/// How long a server may take to say what it has.
+const SERVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +69,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
     }
-    let region = Region::open(config)?;
+    let peers = match &config.server {
+        Some(server) => Some(Peers::join(&server.socket, server.vector, SERVER_PATIENCE)?),
+        None => None,
+    };
+    let region = peers.as_ref().map_or_else(|| Region::open(config), Region::of_server)?;
     let map = &region.map;
     let sizes =
         config.bandwidth.as_ref().map(|plan| plan.resolve(map.bytes())).transpose()?.unwrap_or_default();
@@ -76,14 +86,15 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         .with_context(|| {
             format!(
                 "{}: use a larger region (provision up --shm-size) or smaller payloads",
-                config.shm.display()
+                map.path().display()
             )
         })
         .map_err(Unmet)?;
     let files = Files::prepare(config, &sizes)?;
 
     let allowed = affinity::allowed_cpus()?;
-    let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, &config.shm));
+    let socket = config.server.as_ref().map(|server| &*server.socket);
+    let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, map.path(), socket));
     let asked = &config.circumstances;
     let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
     let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
@@ -93,12 +104,20 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let clock = Clock::calibrated();
     let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed, asked);
 
-    let mut link = Link::open(map, &geometry, &clock, &stop, config.timeout);
+    let vcpus = VcpuThreads::of(vm.as_ref());
+    let bell = match (peers, &config.server) {
+        (Some(peers), Some(server)) => Some(Bell::new(peers, server.wait, vcpus.clone())?),
+        _ => None,
+    };
+    let mut link = Link::open(map, &geometry, &clock, &stop, config.timeout, bell);
     if !link.wait_for_guest(config.guest_timeout)? {
         return Ok(Outcome::Interrupted);
     }
     region.keep();
     let guest = GuestReport::read(map).context("the guest joined, but")?;
+    if let Some(bell) = &mut link.bell {
+        bell.meet(&guest)?;
+    }
     if let Some(kernel) = config.bandwidth.as_ref().and_then(|plan| plan.guest_kernel) {
         let has = feature_names(guest.cpu_features);
         let lacks = kernel.feature().filter(|needed| !has.contains(needed));
@@ -118,7 +137,6 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     if let (Ok(()), Some(spec)) = (&ended, &asked.load) {
         load = Some(Load::start(spec, &config.out, &allowed)?);
     }
-    let vcpus = VcpuThreads::of(vm.as_ref());
     let before = Counters::now(&vcpus);
     let measuring = Instant::now();
     link.gaps = GapWatch::new(&clock);
@@ -135,6 +153,8 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let session = link.host.session();
     link.look_for_trouble();
     let violations = std::mem::take(&mut link.violations);
+    let (usage, messages) = (results.latency.usage, results.latency.counts.total());
+    let doorbell = DoorbellFacts::of(config.server.as_ref(), &link, &guest, usage, messages);
     link.host.close();
 
     let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));
@@ -154,7 +174,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, stamp));
     results.put_in_order();
     results.latency.fill_histograms(&clock);
-    let backing = Backing::of_mapped(&config.shm).ok();
+    let backing = Backing::of_mapped(map.path()).ok();
     let (calibration, llc_bytes) = (&results.calibration, host_facts.llc_bytes);
     let run = RunJson {
         schema: SCHEMA,
@@ -166,7 +186,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         command_line: std::env::args().collect(),
         session: session.to_string(),
         region: RegionFacts {
-            path: config.shm.display().to_string(),
+            path: map.path().display().to_string(),
             bytes: map.bytes(),
             layout_version: LAYOUT_VERSION,
             slot_count: geometry.slot_count(),
@@ -191,6 +211,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         copy_by_size: calibration.by_size(config.bandwidth.as_ref()),
         roof: config.bandwidth.as_ref().map(|_| calibration.roof(&results.rows)),
         latency: config.latency.map(|plan| facts::latency(&plan, &results)),
+        doorbell,
         bandwidth: config
             .bandwidth
             .as_ref()

@@ -17,6 +17,7 @@ use crate::interference::Interference;
 use crate::load::LoadSpec;
 use crate::one_way::OneWay;
 use crate::roofline::{Roof, gb_per_s};
+use crate::usage::DoorbellFacts;
 use crate::violations::Breach;
 
 /// The whole file.
@@ -56,6 +57,8 @@ pub struct RunJson {
     pub roof: Option<Roof>,
     /// The latency test; null when skipped.
     pub latency: Option<LatencyFacts>,
+    /// Doorbells; null without `--server`.
+    pub doorbell: Option<DoorbellFacts>,
     /// The bandwidth test; null when skipped.
     pub bandwidth: Option<BandwidthFacts>,
     /// What ran beside the test; null when nothing was asked to.
@@ -127,6 +130,8 @@ pub struct GuestFacts {
     memory_type: &'static str,
     device: String,
     spin: String,
+    /// How it waits in sessions with a host that has a doorbell.
+    wait: String,
     cpu_pinned: Option<u32>,
     clock: ClockFacts,
     /// The kernel that the largest payloads were copied with; without a bandwidth test its own choice.
@@ -188,6 +193,7 @@ impl GuestFacts {
             memory_type: report.memory_type.name(),
             device,
             spin,
+            wait: report.wait.to_string(),
             cpu_pinned: report.cpu_pinned,
             clock: report.clock.into(),
             copy_kernel: used.or(rates.chosen).map(Kernel::name),

@@ -209,7 +209,7 @@ impl Stream<'_, '_> {
         };
         let is_foretold = self.link.is_foretold();
         let published = self.link.clock.now();
-        let sequence = self.link.host.publish(&descriptor).map_err(|_| Stopped::Exhausted)?;
+        let sequence = self.link.publish(&descriptor)?;
         let transfer =
             Transfer { write_ns, ..Transfer::published(sequence, plan.direction, proof.digest, start) };
         self.flying.push_back(Flight {

@@ -4,6 +4,7 @@ use ivshmem_proto::clock::Ticks;
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::{Operation, RawDescriptor};
 use ivshmem_proto::digest::digest_words;
+use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::{Geometry, GeometryError, PayloadRange};
 use ivshmem_proto::host::{Judged, Outcome};
 use ivshmem_proto::memory::Payload as _;
@@ -187,7 +188,7 @@ pub fn send(link: &mut Link<'_>, geometry: &Geometry, parcel: &Parcel<'_>) -> an
         (clock, start) = (link.clock, link.clock.now());
         link.map.write(range, parcel.payload, parcel.manner.kernel);
         written = clock.now();
-        sequence = link.host.publish(&descriptor).map_err(|_| Stopped::Exhausted)?;
+        sequence = link.publish(&descriptor)?;
         (published, seen_early) = (written, None);
     }
     let received = match seen_early {
@@ -244,7 +245,7 @@ fn write_chunks(
         written += chunk.len();
         link.host.advance(next, written as u64);
         if published.is_none() {
-            link.host.publish(descriptor).map_err(|_| Stopped::Exhausted)?;
+            link.publish(descriptor)?;
             published = Some(link.clock.now());
         } else if received.is_none() && link.host.is_received(next) {
             received = Some(link.clock.now());
@@ -278,14 +279,13 @@ pub fn give_up(link: &mut Link<'_>, sequence: u64, received: bool) -> RowStatus 
 /// A signal.
 pub fn await_verdict(link: &mut Link<'_>, processed: Ticks, transfer: &mut Transfer) -> Result<(), Stopped> {
     let sequence = transfer.sequence;
-    match link.wait(processed, |host| host.verdict(sequence)) {
-        Waited::Done(judged) => {
-            let verify_ns = link.clock.ns(processed, link.clock.now());
+    match link.wait_told(processed, AT_PROCESSED, |host| host.verdict(sequence))? {
+        Some((judged, seen)) => {
+            let verify_ns = link.clock.ns(processed, seen);
             link.remember_verdict(sequence, judged.verdict);
             transfer.judge(judged, verify_ns);
         }
-        Waited::TimedOut => transfer.status = RowStatus::TimeoutVerdict,
-        Waited::Stopped => return Err(Stopped::Interrupted),
+        None => transfer.status = RowStatus::TimeoutVerdict,
     }
     Ok(())
 }
@@ -332,7 +332,7 @@ pub fn fetch(link: &mut Link<'_>, geometry: &Geometry, errand: Errand<'_>) -> an
     let is_foretold = link.is_foretold();
     let clock = link.clock;
     let start = clock.now();
-    let sequence = link.host.publish(&descriptor).map_err(|_| Stopped::Exhausted)?;
+    let sequence = link.publish(&descriptor)?;
     let mut transfer = Transfer::published(sequence, Direction::GuestToHost, proof.digest, start);
     let Some(received) = link.acknowledged(start, |host| host.is_received(sequence))? else {
         transfer.status = give_up(link, sequence, false);
@@ -444,11 +444,11 @@ pub fn exchange(
     let clock = link.clock;
 
     let fetch_start = clock.now();
-    let fetch_sequence = link.host.publish(&fetch).map_err(|_| Stopped::Exhausted)?;
+    let fetch_sequence = link.publish(&fetch)?;
     let start = clock.now();
     link.map.write(range, parcel.payload, parcel.manner.kernel);
     let written = clock.now();
-    let sequence = link.host.publish(&frame).map_err(|_| Stopped::Exhausted)?;
+    let sequence = link.publish(&frame)?;
     let mut fetched = Transfer::published(fetch_sequence, Direction::GuestToHost, proof.digest, fetch_start);
     let mut sent = Transfer {
         write_ns: Some(clock.ns(start, written)),

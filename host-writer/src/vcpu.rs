@@ -44,6 +44,21 @@ impl VcpuThreads {
     }
 }
 
+impl VcpuThreads {
+    /// Time they have run so far, all of them together, in nanoseconds; `None` as above. That of a thread that runs is as of
+    /// its last scheduler tick.
+    #[must_use]
+    pub fn cpu_ns(&self) -> Option<u64> {
+        let each = self.0.iter().map(|thread| cpu_in(&fs::read_to_string(thread.join("schedstat")).ok()?));
+        each.reduce(|sum, next| Some(sum? + next?))?
+    }
+}
+
+/// The first field: nanoseconds spent on a CPU.
+fn cpu_in(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
+}
+
 fn delays_of(thread: &Path) -> Option<Delays> {
     let read = |name| fs::read_to_string(thread.join(name)).ok();
     Some(Delays {
@@ -75,6 +90,7 @@ mod tests {
     fn the_fields_are_found_in_what_the_kernel_writes() {
         assert_eq!(run_delay_in("413750 50197 1\n"), Some(50197));
         assert_eq!(run_delay_in("413750"), None);
+        assert_eq!((cpu_in("413750 50197 1\n"), cpu_in("")), (Some(413_750), None));
         assert_eq!(
             switches_in("Name:\tx\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n"),
             Some(9)
@@ -91,7 +107,8 @@ mod tests {
                 tids.iter().map(|tid| json!({"vcpu": 0, "tid": tid, "cpu": null})).collect();
             VcpuThreads::of(Some(&json!({"pid": me, "vcpu_threads": threads})))
         };
-        assert!(vm(&[me]).delays().is_some());
+        assert!(vm(&[me]).delays().is_some() && vm(&[me]).cpu_ns().is_some());
+        assert_eq!((vm(&[]).cpu_ns(), vm(&[me, 1]).cpu_ns()), (None, None));
         assert_eq!(vm(&[]).delays(), None);
         // Thread 1 is of another process.
         assert_eq!(vm(&[me, 1]).delays(), None);

@@ -15,12 +15,14 @@ pub fn state_root() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|d| d.join(".local/state/ivshmem")))
 }
 
-/// The state (`vm.json`) of the live VM below `root` whose region is `shm`.
+/// The state (`vm.json`) of the live VM below `root` whose region is `shm`, or whose server listens at `socket`.
 #[must_use]
-pub fn find(root: &Path, shm: &Path) -> Option<Value> {
-    let same = |vm: &Value| {
-        vm["shm_path"].as_str().is_some_and(|path| fs::canonicalize(path).ok() == fs::canonicalize(shm).ok())
+pub fn find(root: &Path, shm: &Path, socket: Option<&Path>) -> Option<Value> {
+    let is = |said: &Value, ours: Option<&Path>| {
+        let (said, ours) = (said.as_str().map(fs::canonicalize), ours.map(fs::canonicalize));
+        matches!((said, ours), (Some(Ok(said)), Some(Ok(ours))) if said == ours)
     };
+    let same = |vm: &Value| is(&vm["shm_path"], Some(shm)) || is(&vm["doorbell"]["socket"], socket);
     fs::read_dir(root)
         .ok()?
         .flatten()
@@ -80,10 +82,31 @@ mod tests {
         let me = std::process::id();
         state(&root, "elsewhere", &other, me, start);
         state(&root, "dead", &ours, me, start + 1);
-        assert_eq!(find(&root, &ours), None);
+        assert_eq!(find(&root, &ours, None), None);
         state(&root, "live", &ours, me, start);
-        let found = find(&root, &ours).unwrap();
+        let found = find(&root, &ours, None).unwrap();
         assert_eq!(found["name"], "live");
         assert_eq!(vcpu_cpus(&found), [1]);
+        // Neither is a file.
+        let gone = dir.path().join("gone");
+        state(&root, "without", &gone, me, start);
+        assert_eq!(find(&root, &gone, None), None);
+    }
+
+    #[test]
+    fn a_vm_whose_region_has_no_name_is_found_by_its_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, socket) = (dir.path().join("state"), dir.path().join("socket"));
+        fs::create_dir_all(root.join("rung")).unwrap();
+        fs::write(&socket, "").unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let start: u64 =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let vm = json!({"name": "rung", "shm_path": null, "pid": std::process::id(), "pid_start_time_ticks": start,
+            "doorbell": {"socket": socket}});
+        fs::write(root.join("rung/vm.json"), vm.to_string()).unwrap();
+        let memfd = Path::new("/memfd:ivshmem (deleted)");
+        assert_eq!(find(&root, memfd, None), None);
+        assert_eq!(find(&root, memfd, Some(&socket)).unwrap()["name"], "rung");
     }
 }

@@ -1,0 +1,144 @@
+//! What waiting costs: CPU time on either side, and interrupts.
+
+use std::time::Duration;
+
+use ivshmem_proto::doorbell::GuestCounts;
+use ivshmem_proto::report::GuestReport;
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::bell::HostCounts;
+use crate::config::Server;
+use crate::link::Link;
+
+/// How long a guest may take to go to sleep after the last message: before it does so it shows what it has counted.
+const SETTLING: Duration = Duration::from_millis(20);
+
+/// Counters, at one moment or between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time of this thread.
+    pub host_cpu_ns: u64,
+    /// CPU time of the guest's vCPUs; `None` where they are not known.
+    pub vcpu_cpu_ns: Option<u64>,
+    /// What the host counted.
+    pub host: HostCounts,
+    /// What the guest counted.
+    pub guest: GuestCounts,
+}
+
+impl Usage {
+    /// Now.
+    #[must_use]
+    pub fn now(link: &Link<'_>) -> Self {
+        // CLOCK_THREAD_CPUTIME_ID cannot fail on Linux (clock_gettime(2)).
+        let host_cpu_ns = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+            .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
+        Self {
+            host_cpu_ns,
+            vcpu_cpu_ns: link.bell.as_ref().and_then(crate::bell::Bell::vcpu_cpu_ns),
+            host: link.bell.as_ref().map(crate::bell::Bell::counts).unwrap_or_default(),
+            guest: link.host.guest_counts(),
+        }
+    }
+
+    /// Now, with what the guest counts of the latest message.
+    #[must_use]
+    pub fn settled(link: &Link<'_>) -> Self {
+        let now = Self::now(link);
+        let deadline = link.clock.after(link.clock.now(), SETTLING);
+        while !link.host.guest_is_armed() && link.clock.now() < deadline {
+            std::thread::yield_now();
+        }
+        Self { guest: link.host.guest_counts(), ..now }
+    }
+
+    /// What came since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            host_cpu_ns: self.host_cpu_ns.saturating_sub(before.host_cpu_ns),
+            vcpu_cpu_ns: self.vcpu_cpu_ns.zip(before.vcpu_cpu_ns).map(|(now, was)| now.saturating_sub(was)),
+            host: HostCounts {
+                rings_sent: self.host.rings_sent - before.host.rings_sent,
+                interrupts: self.host.interrupts - before.host.interrupts,
+                rescued: self.host.rescued - before.host.rescued,
+            },
+            guest: self.guest.since(&before.guest),
+        }
+    }
+}
+
+/// Doorbells, as run.json describes them. Counts and CPU times are those of the latency test's counted part.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DoorbellFacts {
+    /// The server's socket.
+    pub server: String,
+    /// This host's number there, and the vector it listens to.
+    pub host_peer: u16,
+    /// See above.
+    pub host_vector: u16,
+    /// The guest's number there; null when it is not rung.
+    pub guest_peer: Option<u16>,
+    /// The vector it listens to.
+    pub guest_vector: Option<u16>,
+    /// How the guest waits: `poll`, `uio`, `vfio`, `doorbell`, or `adaptive=` one of these.
+    pub guest_wait: String,
+    /// How the host waits.
+    pub host_wait: &'static str,
+    /// Messages that count.
+    pub messages: u64,
+    /// CPU time of the measuring thread a message, pauses between messages included.
+    pub host_cpu_ns_per_message: Option<f64>,
+    /// CPU time of the guest's vCPUs a message; null where they are not known.
+    pub vcpu_cpu_ns_per_message: Option<f64>,
+    /// Times the host rang the guest.
+    pub rings_to_guest: u64,
+    /// Times the guest rang the host.
+    pub rings_to_host: u64,
+    /// Interrupts the guest was given.
+    pub interrupts: u64,
+    /// Interrupts the host was given.
+    pub host_interrupts: u64,
+    /// Rings of the guest that came as one interrupt with another, or not at all.
+    pub coalesced: u64,
+    /// Times either side found a message only because its sleep was bounded.
+    pub missed: u64,
+    /// How many of these were the guest's.
+    pub guest_missed: u64,
+}
+
+impl DoorbellFacts {
+    /// Of a run; `None` without a server.
+    #[must_use]
+    pub fn of(
+        server: Option<&Server>,
+        link: &Link<'_>,
+        guest: &GuestReport,
+        usage: Option<Usage>,
+        messages: u64,
+    ) -> Option<Self> {
+        let (server, bell) = (server?, link.bell.as_ref()?);
+        let (own, ring, usage) = (bell.own_ring(), bell.guest_ring(), usage.unwrap_or_default());
+        let each = |ns: u64| (messages > 0).then(|| (ns as f64 * 10.0 / messages as f64).round() / 10.0);
+        Some(Self {
+            server: server.socket.display().to_string(),
+            host_peer: own.peer,
+            host_vector: own.vector,
+            guest_peer: ring.map(|ring| ring.peer),
+            guest_vector: ring.map(|ring| ring.vector),
+            guest_wait: guest.wait.to_string(),
+            host_wait: server.wait.name(),
+            messages,
+            host_cpu_ns_per_message: each(usage.host_cpu_ns),
+            vcpu_cpu_ns_per_message: usage.vcpu_cpu_ns.and_then(each),
+            rings_to_guest: usage.host.rings_sent,
+            rings_to_host: usage.guest.rings_sent,
+            interrupts: usage.guest.interrupts,
+            host_interrupts: usage.host.interrupts,
+            coalesced: usage.host.rings_sent.saturating_sub(usage.guest.interrupts),
+            missed: usage.host.rescued.saturating_add(usage.guest.rescued),
+            guest_missed: usage.guest.rescued,
+        })
+    }
+}
