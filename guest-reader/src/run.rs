@@ -23,7 +23,7 @@ use crate::cli::{Args, MapChoice};
 use crate::device::{Device, PCI_DEVICES};
 use crate::init::tell;
 use crate::inject::Faults;
-use crate::serve::Server;
+use crate::serve::{STALL_LIMIT, Server};
 use crate::{memory_type, rates};
 
 /// `--cpu` names a CPU that this process cannot run on.
@@ -81,6 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         kernels,
         spin: report.spin,
         sleep: Duration::from_nanos(report.spin_sleep_ns),
+        stall_limit: STALL_LIMIT,
         faults: Faults::new(args.inject),
     };
     server.serve(&stop, |line| eprintln!("guest-reader: {line}"));
