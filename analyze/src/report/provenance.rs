@@ -32,7 +32,9 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
     out += &entry("Region", &region(run));
     out += &entry("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
     out += &entry("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
-    out += &entry("Copies", &copies(run));
+    if let Some(copies) = copies(run) {
+        out += &entry("Copies", &copies);
+    }
     out += &entry("Plan", &plan(run));
     if let Some(load) = &run.load {
         out += &entry("Load", &load_made(load));
@@ -145,18 +147,23 @@ fn clock(clock: &Clock) -> String {
     ])
 }
 
-fn copies(run: &RunJson) -> String {
-    let tried = run.copy_candidates.iter().flatten().map(|c| {
-        let rate = c.region_gb_per_s.map_or_else(missing, |r| format!("{} GB/s", four_digits(r)));
-        format!("{} {rate}", text(c.kernel.as_ref()))
-    });
+/// The kernels of both sides and how fast the host's were; `None` of a run that copied no payload and ranked none.
+fn copies(run: &RunJson) -> Option<String> {
+    let tried: Vec<String> = run
+        .copy_candidates
+        .iter()
+        .flatten()
+        .map(|c| {
+            let rate = c.region_gb_per_s.map_or_else(missing, |r| format!("{} GB/s", four_digits(r)));
+            format!("{} {rate}", text(c.kernel.as_ref()))
+        })
+        .collect();
+    if run.bandwidth.is_none() && run.copy_kernel.is_none() && tried.is_empty() {
+        return None;
+    }
     let guest = run.guest.as_ref().and_then(|g| g.copy_kernel.as_ref());
-    format!(
-        "host {} (tried: {}); guest {}",
-        text(run.copy_kernel.as_ref()),
-        list(tried.map(Some)),
-        text(guest)
-    )
+    let tried = if tried.is_empty() { String::new() } else { format!(" (tried: {})", tried.join(", ")) };
+    Some(format!("host {}{tried}; guest {}", text(run.copy_kernel.as_ref()), text(guest)))
 }
 
 fn plan(run: &RunJson) -> String {
