@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
+use crate::report::text::unit_of_time;
+
 /// The coordinate plotters draws on: positions, with lines where the axis wants them.
 #[derive(Debug, Clone)]
 pub(super) struct Coord {
@@ -176,12 +178,7 @@ fn steps(low: f64, high: f64) -> Vec<f64> {
 
 /// A duration's label: `130 ns`, `1.5 µs`.
 pub(super) fn nanoseconds(ns: f64) -> String {
-    let (scale, unit) = match ns {
-        ns if ns < 1e3 => (1.0, "ns"),
-        ns if ns < 1e6 => (1e3, "µs"),
-        ns if ns < 1e9 => (1e6, "ms"),
-        _ => (1e9, "s"),
-    };
+    let (scale, unit) = unit_of_time(ns);
     format!("{} {unit}", plain(ns / scale))
 }
 

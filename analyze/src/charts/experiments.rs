@@ -66,10 +66,8 @@ impl Experiments {
         plots.extend(kernels(matrix));
         plots = plots.into_iter().map(|plot| plot.or_bars_if_few(&matrix.rows)).collect();
         plots.extend(latencies(matrix));
-        let dirty = |cell: &&crate::matrix::Cell| {
-            cell.analyzed.run.provenance.as_ref().is_some_and(|p| p.run.is_dirty())
-        };
-        let dirty = matrix.cells.iter().filter(dirty).map(|cell| cell.label.clone()).collect();
+        let dirty = matrix.cells.iter().filter(|cell| cell.analyzed.run.is_dirty());
+        let dirty = dirty.map(|cell| cell.label.clone()).collect();
         (!plots.is_empty()).then_some(Self { plots, dirty, runs: matrix.cells.len() })
     }
 

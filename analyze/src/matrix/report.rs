@@ -1,7 +1,7 @@
 //! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
 
 use super::{KernelRate, Matrix, Row};
-use crate::report::text::{NOT_AVAILABLE, WIDTH, duration, four_digits, grouped, heading, wrapped};
+use crate::report::text::{WIDTH, four_digits, grouped, heading, optional, percent, time, times, wrapped};
 
 /// Width of the column of kernels, and of all up to it.
 const KERNELS: usize = 20;
@@ -46,10 +46,6 @@ fn mark(dirty: bool) -> &'static str {
     if dirty { " !" } else { "" }
 }
 
-fn optional(figure: Option<f64>) -> String {
-    figure.map_or_else(|| NOT_AVAILABLE.into(), four_digits)
-}
-
 fn line(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
@@ -58,13 +54,11 @@ fn runs(matrix: &Matrix) -> String {
     let mut out = heading("RUNS");
     for (place, cell) in matrix.cells.iter().enumerate() {
         let latency = cell.analyzed.summary.latency.as_ref();
-        let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
         let latency = latency.map_or_else(String::new, |l| {
             let what = if l.is_open() { "from due" } else { "RTT" };
             format!("; {what} p50 {}, p99 {}", time(l.p50_ns()), time(l.p99_ns()))
         });
-        let dirty = cell.analyzed.run.provenance.as_ref().is_some_and(|p| p.run.is_dirty());
-        let dirty = if dirty { "; DIRTY!" } else { "" };
+        let dirty = if cell.analyzed.run.is_dirty() { "; DIRTY!" } else { "" };
         let title = cell.analyzed.title();
         out += &wrapped(
             &format!("  {:<4}", format!("#{}", place + 1)),
@@ -103,8 +97,6 @@ fn rates(matrix: &Matrix) -> String {
         for row in rows {
             let run = format!("{}{}", number(matrix, &row.label), mark(row.dirty).trim());
             let (ok, of) = (row.frames_ok.unwrap_or(0), row.frames_total.unwrap_or(0));
-            let roof =
-                row.share_of_roof.map_or_else(|| NOT_AVAILABLE.into(), |s| format!("{:.1} %", s * 100.0));
             out += &cells([
                 &run,
                 row.size.as_deref().unwrap_or_default(),
@@ -113,7 +105,7 @@ fn rates(matrix: &Matrix) -> String {
                 &optional(row.write_gb_per_s),
                 &optional(row.read_gb_per_s),
                 &optional(row.total_gb_per_s),
-                &roof,
+                &percent(row.share_of_roof),
             ]);
             if ok < of {
                 out += &line(&format!("       {} of {} frames were not ok", grouped(of - ok), grouped(of)));
@@ -163,7 +155,6 @@ fn loads(matrix: &Matrix) -> String {
         line(&format!("  {what:<23} {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
     };
     out += &row("", "load", "idle", "loaded", "ratio");
-    let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
     for pair in &matrix.loaded_latencies {
         let what = if pair.from_due { "from due" } else { "RTT" };
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
@@ -172,18 +163,16 @@ fn loads(matrix: &Matrix) -> String {
         {
             let ratio = idle.zip(loaded).filter(|(idle, _)| *idle > 0);
             let ratio = ratio.map(|(idle, loaded)| loaded as f64 / idle as f64);
-            let ratio = ratio.map_or_else(|| NOT_AVAILABLE.into(), |r| format!("{} ×", four_digits(r)));
             let name = format!("{what} {name}, {runs}{}", mark(pair.dirty));
-            out += &row(&name, &pair.load, &time(idle), &time(loaded), &ratio);
+            out += &row(&name, &pair.load, &time(idle), &time(loaded), &times(ratio));
         }
     }
     for pair in &matrix.loaded_rates {
         let mode = pair.mode.as_deref().unwrap_or_default();
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
         let name = format!("{} {mode}, {runs}{}", pair.size, mark(pair.dirty));
-        let ratio = format!("{} ×", four_digits(pair.loaded_over_idle));
         let (idle, loaded) = (four_digits(pair.idle_gb_per_s), four_digits(pair.loaded_gb_per_s));
-        out += &row(&name, &pair.load, &idle, &loaded, &ratio);
+        out += &row(&name, &pair.load, &idle, &loaded, &times(Some(pair.loaded_over_idle)));
     }
     out
 }

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::Cell;
-use crate::input::RunJson;
 use crate::latency_summary::LatencySummary;
 use crate::summary::FrameSummary;
 
@@ -98,7 +97,7 @@ impl Row {
             rtt_p99_ns: closed.and_then(LatencySummary::p99_ns),
             from_due_p50_ns: open.and_then(LatencySummary::p50_ns),
             from_due_p99_ns: open.and_then(LatencySummary::p99_ns),
-            dirty: run.is_some_and(RunJson::is_dirty),
+            dirty: analyzed.run.is_dirty(),
             ..Self::default()
         };
         match &analyzed.summary.bandwidth {

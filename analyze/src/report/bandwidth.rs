@@ -1,7 +1,7 @@
 //! The bandwidth section: tables with a line for each frame format and way, then the pace of streams.
 
 use super::stream;
-use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, heading, plural, size, wrapped};
+use super::text::{entry, four_digits, grouped, heading, optional, percent, plural, size, time, wrapped};
 use crate::input::BandwidthPlan;
 use crate::summary::{BandwidthSummary, FrameSummary};
 
@@ -153,7 +153,6 @@ fn times(frames: &[FrameSummary]) -> String {
     let mut out = format!("\n  Median times ({note})\n");
     let stall = if stalls { "stall" } else { "" };
     out += &table(["frame", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
-        let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
         [
             f.label.clone(),
             time(f.duration_median_ns),
@@ -200,14 +199,6 @@ fn copies(frames: &[FrameSummary]) -> String {
         [f.label.clone(), write, of_write, read, of_read, nothing(), verified]
     });
     out
-}
-
-fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| NOT_AVAILABLE.into(), |share| format!("{:.1} %", share * 100.0))
-}
-
-fn optional(figure: Option<f64>) -> String {
-    figure.map_or_else(|| NOT_AVAILABLE.into(), four_digits)
 }
 
 /// The first column flush left, six more flush right.

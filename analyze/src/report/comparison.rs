@@ -1,6 +1,6 @@
 //! The run a report is about beside its baseline.
 
-use super::text::{NOT_AVAILABLE, four_digits, heading};
+use super::text::{heading, optional, times};
 use crate::analysis::{Analysis, Analyzed};
 
 /// Width of a figure's column.
@@ -19,9 +19,8 @@ pub(super) fn section(analysis: &Analysis, baseline: &Analyzed) -> String {
     let [main, baseline] = if fit { titles } else { [main, baseline].map(|a| a.short.to_owned()) };
     out += &row("", &main, &baseline, "ratio");
     for ratio in ratios {
-        let figure = |value: Option<f64>| value.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
-        let times = ratio.ratio.map_or_else(|| NOT_AVAILABLE.into(), |r| format!("{} ×", four_digits(r)));
-        out += &row(&label(&ratio.name), &figure(ratio.main), &figure(ratio.baseline), &times);
+        let (main, baseline) = (optional(ratio.main), optional(ratio.baseline));
+        out += &row(&label(&ratio.name), &main, &baseline, &times(ratio.ratio));
     }
     out
 }

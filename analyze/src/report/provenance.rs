@@ -216,8 +216,7 @@ fn interference(run: &RunJson) -> String {
         None => "no verdict recorded".into(),
     };
     let seen = list([
-        seen.involuntary_context_switches
-            .map(|n| plural(n, "involuntary context switch").replace("switchs", "switches")),
+        seen.involuntary_context_switches.map(|n| plural(n, "involuntary context switch")),
         seen.steal_ms.map(|ms| format!("{ms:.1} ms stolen")),
         seen.clock_gaps.map(|n| plural(n, "clock gap")),
         seen.largest_clock_gap_ns.map(|ns| format!("the largest {}", super::text::duration(ns as f64))),

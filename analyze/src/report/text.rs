@@ -20,10 +20,45 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// A count and its noun: `1 row`, `2,000 rows`.
+/// A count and its noun: `1 row`, `2,000 rows`, `3 context switches`.
 #[must_use]
 pub fn plural(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", grouped(count))
+}
+
+/// `figure` as `how` writes it, or that there is none.
+#[must_use]
+pub fn shown<T>(figure: Option<T>, how: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| NOT_AVAILABLE.into(), how)
+}
+
+/// A figure of four digits, if there is one.
+#[must_use]
+pub fn optional(figure: Option<f64>) -> String {
+    shown(figure, four_digits)
+}
+
+/// A duration in nanoseconds, if there is one.
+#[must_use]
+pub fn time(ns: Option<u64>) -> String {
+    shown(ns, |ns| duration(ns as f64))
+}
+
+/// A share of 1 in percent, if there is one.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    shown(share, |share| format!("{:.1} %", share * 100.0))
+}
+
+/// A ratio, if there is one: `1.083 ×`.
+#[must_use]
+pub fn times(ratio: Option<f64>) -> String {
+    shown(ratio, |ratio| format!("{} ×", four_digits(ratio)))
 }
 
 /// A figure with four significant digits or its whole part, whichever is longer: `0.9300`, `19.90`, `7,618`; never longer
@@ -52,15 +87,21 @@ fn grouped_signed(value: f64) -> String {
 /// A duration in the unit that reads best: `130 ns`, `48.20 µs`, `1.500 ms`.
 #[must_use]
 pub fn duration(ns: f64) -> String {
-    let (scale, unit) = match ns {
-        ns if ns < 1e3 => {
-            return if ns.fract() == 0.0 { format!("{ns} ns") } else { format!("{} ns", four_digits(ns)) };
-        }
+    match unit_of_time(ns) {
+        (_, unit) if ns < 1e3 && ns.fract() == 0.0 => format!("{ns} {unit}"),
+        (scale, unit) => format!("{} {unit}", four_digits(ns / scale)),
+    }
+}
+
+/// The unit that reads best for so many nanoseconds, and how many it has.
+#[must_use]
+pub fn unit_of_time(ns: f64) -> (f64, &'static str) {
+    match ns {
+        ns if ns < 1e3 => (1.0, "ns"),
         ns if ns < 1e6 => (1e3, "µs"),
         ns if ns < 1e9 => (1e6, "ms"),
         _ => (1e9, "s"),
-    };
-    format!("{} {unit}", four_digits(ns / scale))
+    }
 }
 
 /// Bytes in the largest binary unit that leaves a whole number: `64 B`, `4 KiB`, `24,300 KiB`.
@@ -125,6 +166,7 @@ mod tests {
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(plural(1, "row"), "1 row");
+        assert_eq!(plural(2_000, "context switch"), "2,000 context switches");
         assert_eq!(four_digits(0.000_001_234), "1.234e-6");
         let shown: Vec<_> =
             [0.0, 0.012_34, 0.93, 1.0, 9.999_9, 19.9, 123.45, 999.99, 7618.4, 2e16].map(four_digits).into();
