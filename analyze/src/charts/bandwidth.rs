@@ -30,8 +30,7 @@ pub(super) struct Lane<'a> {
 pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let heading = px(40);
-    let title =
-        plotters::element::Text::new("Bandwidth by frame format", (px(12), px(10)), style::bold(24, INK));
+    let title = plotters::element::Text::new("Bandwidth by payload", (px(12), px(10)), style::bold(24, INK));
     area.draw(&title)?;
     Context::of(analysis).draw(area, (px(330), px(15)))?;
 

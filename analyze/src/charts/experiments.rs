@@ -116,7 +116,7 @@ impl Plot {
         }
         let name = |bytes: &u64| {
             let row = rows.iter().find(|row| row.size_bytes == Some(*bytes));
-            row.and_then(|row| row.size.clone()).unwrap_or_else(|| size(*bytes))
+            row.map_or_else(|| size(*bytes), Row::payload)
         };
         let bars: Vec<Bars> = lines
             .into_iter()
@@ -240,7 +240,7 @@ fn draw_lines(area: &Area<'_>, title: &str, fact: &str, lines: &[Line]) -> Drawn
     let high = points().map(|(_, rate)| *rate).fold(0.0, f64::max);
     let smallest = points().map(|(bytes, _)| *bytes).min().unwrap_or(1) as f64;
     let largest = points().map(|(bytes, _)| *bytes).max().unwrap_or(1) as f64;
-    let x = Axis::sizes("payload bytes, log2 scale", smallest / 1.6, largest * 1.8);
+    let x = Axis::sizes("payload, log2 scale", smallest / 1.6, largest * 1.8);
     let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
     let legend = lines.iter().zip(PALETTE).map(|(line, color)| (Swatch::Line(color), line.name.clone()));
     let panel =

@@ -33,9 +33,9 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
     let many = sizes.len() > LINEAR_SIZES;
     let logarithmic = many || largest / smallest > LINEAR_SPAN;
     let x = if logarithmic {
-        Axis::sizes("payload bytes, log2 scale", smallest / 1.5, largest * 2.5)
+        Axis::sizes("payload, log2 scale", smallest / 1.5, largest * 2.5)
     } else {
-        Axis::linear("frame size, MB (1e6 bytes)", 0.0, largest / 1e6 * 1.15, plain)
+        Axis::linear("payload, MB (1e6 bytes)", 0.0, largest / 1e6 * 1.15, plain)
     };
     let at =
         |f: &FrameSummary| x.at(if logarithmic { f.size_bytes as f64 } else { f.size_bytes as f64 / 1e6 });
@@ -44,7 +44,7 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
     let mut legend = Vec::new();
     for lane in lanes {
         for (way, color) in ways(frames(lane.analyzed)).iter().zip(colors(lane)) {
-            let name = [lane.analyzed.title().as_str(), way_of(way[0])].join(" ");
+            let name = [lane.analyzed.title().as_str(), &way[0].way].join(" ");
             legend.push((Swatch::Line(color), name.trim_end().to_owned()));
         }
     }
@@ -86,16 +86,11 @@ fn facts(limit: Option<&Limit>) -> String {
     format!("{mean}; believable up to {} GB/s ({source})", four_digits(limit.gb_per_s))
 }
 
-/// What tells the frames of one way from others of the same name.
-fn way_of(frame: &FrameSummary) -> &str {
-    frame.label.strip_prefix(frame.frame.as_str()).unwrap_or_default().trim()
-}
-
 /// The frames of each way, by size as they come.
 fn ways(frames: &[FrameSummary]) -> Vec<Vec<&FrameSummary>> {
     let mut ways: Vec<Vec<&FrameSummary>> = Vec::new();
     for frame in frames {
-        match ways.iter_mut().find(|way| way_of(way[0]) == way_of(frame)) {
+        match ways.iter_mut().find(|way| way[0].way == frame.way) {
             Some(way) => way.push(frame),
             None => ways.push(vec![frame]),
         }

@@ -3,7 +3,7 @@
 use super::pairs::beside;
 use super::row::Facet;
 use super::{KernelRate, Matrix, Row};
-use crate::report::text::{duration, four_digits, grouped};
+use crate::report::text::{duration, four_digits, grouped, payload};
 
 /// Sizes a comparison may name one by one; of more, the range is said.
 const NAMED: usize = 3;
@@ -80,8 +80,8 @@ fn way(row: &Row, facet: Facet, rows: &[Row]) -> String {
 }
 
 /// One size of a comparison.
-struct Compared<'a> {
-    size: &'a str,
+struct Compared {
+    payload: String,
     /// Over the other's time.
     time: f64,
     dirty: bool,
@@ -89,22 +89,21 @@ struct Compared<'a> {
 
 fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<String> {
     // Pairs of the same way but for the size belong into one sentence.
-    let mut ways: Vec<(String, Vec<Compared<'_>>)> = Vec::new();
+    let mut ways: Vec<(String, Vec<Compared>)> = Vec::new();
     for (row, partner) in beside(rows, facet, Some(value), Some(other)) {
         let (Some(rate), Some(of)) = (row.total_gb_per_s, partner.total_gb_per_s) else { continue };
-        let size = row.size.as_deref().unwrap_or_default();
-        let pair = Compared { size, time: of / rate, dirty: row.dirty || partner.dirty };
+        let pair = Compared { payload: row.payload(), time: of / rate, dirty: row.dirty || partner.dirty };
         let name = way(row, facet, rows);
         match ways.iter_mut().find(|(known, _)| *known == name) {
             Some((_, pairs)) => pairs.push(pair),
             None => ways.push((name, vec![pair])),
         }
     }
-    let sentence = |(way, pairs): (String, Vec<Compared<'_>>)| {
+    let sentence = |(way, pairs): (String, Vec<Compared>)| {
         if pairs.len() <= NAMED {
-            let one = |pair: &Compared<'_>| {
-                let (size, time) = (pair.size, times(pair.time));
-                format!("{size} frames{way}: {value} takes {time} of {other}'s time{}", caution(pair.dirty))
+            let one = |pair: &Compared| {
+                let (payload, time) = (&pair.payload, times(pair.time));
+                format!("{payload}{way}: {value} takes {time} of {other}'s time{}", caution(pair.dirty))
             };
             return pairs.iter().map(one).collect::<Vec<_>>();
         }
@@ -115,9 +114,9 @@ fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<Stri
             "{} sizes{way}: {value} takes {} (at {}) to {} (at {}) of {other}'s time{}",
             pairs.len(),
             times(least.time),
-            least.size,
+            least.payload,
             times(most.time),
-            most.size,
+            most.payload,
             caution(pairs.iter().any(|pair| pair.dirty))
         )]
     };
@@ -165,8 +164,10 @@ fn best_kernels(kernels: &[KernelRate]) -> Vec<String> {
                 false => format!("{} to {}", times(least), times(most)),
             };
             let sizes = match run {
-                [.., last] if run.len() > 1 => format!("from {} to {}", first.best.size, last.best.size),
-                _ => format!("at {}", first.best.size),
+                [.., last] if run.len() > 1 => {
+                    format!("from {} to {}", payload(&first.best.size), payload(&last.best.size))
+                }
+                _ => format!("at {}", payload(&first.best.size)),
             };
             let what = if first.best.side == "host" { "host write" } else { "guest read" };
             let machine = if several { format!(" of {}", first.best.machine) } else { String::new() };
@@ -216,8 +217,8 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
             |a: &&&super::RatePair, b: &&&super::RatePair| a.loaded_over_idle.total_cmp(&b.loaded_over_idle);
         if pairs.len() <= NAMED {
             findings.extend(pairs.iter().map(|pair| {
-                let (size, kept) = (&pair.size, times(pair.loaded_over_idle));
-                format!("under {load} {size} {mode} keeps {kept} of its rate{}", caution(pair.dirty))
+                let (payload, kept) = (payload(&pair.size), times(pair.loaded_over_idle));
+                format!("under {load} {payload} {mode} keeps {kept} of its rate{}", caution(pair.dirty))
             }));
         } else if let (Some(least), Some(most)) =
             (pairs.iter().min_by(by_ratio), pairs.iter().max_by(by_ratio))
@@ -225,9 +226,9 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
             findings.push(format!(
                 "under {load} {mode} keeps {} (at {}) to {} (at {}) of its rate{dirty}",
                 times(least.loaded_over_idle),
-                least.size,
+                payload(&least.size),
                 times(most.loaded_over_idle),
-                most.size
+                payload(&most.size)
             ));
         }
     }
@@ -239,10 +240,10 @@ fn streams(rows: &[Row]) -> Vec<String> {
     troubled
         .map(|row| {
             format!(
-                "{}: of {} frames of the {} stream {} were late and {} dropped; lower the rate or give it more slots",
+                "{}: of {} payloads of the {} stream {} were late and {} dropped; lower the rate or give it more slots",
                 row.label,
                 grouped(row.frames_total.unwrap_or(0)),
-                row.size.as_deref().unwrap_or_default(),
+                row.payload(),
                 grouped(row.late.unwrap_or(0)),
                 grouped(row.dropped.unwrap_or(0))
             )
@@ -268,8 +269,8 @@ fn extremes(rows: &[Row]) -> Vec<String> {
             let dirty = if row.dirty { ", DIRTY" } else { "" };
             format!("{} at {rate} GB/s{}{dirty}", row.label, roof.unwrap_or_default())
         };
-        let size = fastest.size.as_deref().unwrap_or_default();
-        findings.push(format!("{size} frames: fastest {}; slowest {}", say(fastest), say(slowest)));
+        let payload = fastest.payload();
+        findings.push(format!("{payload}: fastest {}; slowest {}", say(fastest), say(slowest)));
     }
     let trips = || rows.iter().filter_map(|row| Some((row.rtt_p50_ns?, row.label.as_str())));
     if let (Some(least), Some(most)) = (trips().min_by_key(|t| t.0), trips().max_by_key(|t| t.0))
@@ -318,16 +319,19 @@ mod tests {
         let mut rows =
             vec![row("w", "whole", "4k", 24_883_200, 2.0), row("c", "chunked", "4k", 24_883_200, 2.5)];
         let compared = |rows: &[Row]| comparisons(rows, Facet::Mode, "chunked", "whole");
-        assert_eq!(compared(&rows), ["4k frames: chunked takes 0.80 of whole's time"]);
+        assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time"]);
         rows[1].dirty = true;
-        assert_eq!(compared(&rows), ["4k frames: chunked takes 0.80 of whole's time; of a DIRTY run"]);
+        assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time; of a DIRTY run"]);
         let rows: Vec<Row> = (0..5_u32)
             .flat_map(|n| {
                 let (size, bytes) = (format!("{n}B"), 64 << n);
                 [row("w", "whole", &size, bytes, 1.0), row("c", "chunked", &size, bytes, 1.0 + f64::from(n))]
             })
             .collect();
-        assert_eq!(compared(&rows), ["5 sizes: chunked takes 0.20 (at 4B) to 1.00 (at 0B) of whole's time"]);
+        assert_eq!(
+            compared(&rows),
+            ["5 sizes: chunked takes 0.20 (at 4 B) to 1.00 (at 0 B) of whole's time"]
+        );
     }
 
     #[test]
@@ -344,8 +348,8 @@ mod tests {
         assert_eq!(
             best_kernels(&rates),
             [
-                "best guest read kernel at 64B: memcpy, 1.50 times avx2",
-                "best guest read kernel from 1KiB to 1MiB: avx2, 1.20 to 1.30 times memcpy"
+                "best guest read kernel at 64 B: memcpy, 1.50 times avx2",
+                "best guest read kernel from 1 KiB to 1 MiB: avx2, 1.20 to 1.30 times memcpy"
             ]
         );
         assert!(best_kernels(&rates[..1]).is_empty());
@@ -358,6 +362,6 @@ mod tests {
             row("b", "whole", "64B", 64, 1.0),
             row("c", "whole", "4k", 24_883_200, 2.0),
         ];
-        assert_eq!(extremes(&rows), ["64B frames: fastest a at 9.000 GB/s; slowest b at 1.000 GB/s"]);
+        assert_eq!(extremes(&rows), ["64 B: fastest a at 9.000 GB/s; slowest b at 1.000 GB/s"]);
     }
 }

@@ -17,7 +17,7 @@ pub struct KernelRate {
     pub side: String,
     /// Payload bytes.
     pub size_bytes: u64,
-    /// `4k`, `64B`.
+    /// Its name in the file: `4k`, `64B`.
     pub size: String,
     /// Its name.
     pub kernel: String,

@@ -10,7 +10,7 @@ use super::{Cell, Row};
 pub struct RatePair {
     /// The load's name.
     pub load: String,
-    /// `4k`, `64B`.
+    /// Its name in the file: `4k`, `64B`.
     pub size: String,
     /// Payload bytes.
     pub size_bytes: u64,

@@ -1,11 +1,13 @@
 //! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
 
 use super::{KernelRate, Matrix, Row};
-use crate::report::text::{WIDTH, four_digits, grouped, heading, optional, percent, time, times, wrapped};
+use crate::report::text::{
+    WIDTH, four_digits, grouped, heading, optional, payload, percent, time, times, wrapped,
+};
 
 /// Width of the column of kernels, and of all up to it.
 const KERNELS: usize = 20;
-const WAY: usize = 25 + KERNELS;
+const WAY: usize = 27 + KERNELS;
 
 /// The whole report.
 #[must_use]
@@ -84,7 +86,7 @@ fn rates(matrix: &Matrix) -> String {
     let mut out = String::new();
     for wanted in titles {
         out += &heading(&format!("RATES, GB/s · {wanted}"));
-        out += &cells(["run", "size", "mode", "kernels", "write", "read", "total", "of roof"]);
+        out += &cells(["run", "payload", "mode", "kernels", "write", "read", "total", "of roof"]);
         let mut rows: Vec<&&Row> = rated.iter().filter(|row| title(row) == wanted).collect();
         rows.sort_by(|a, b| {
             (a.size_bytes, &a.size, &a.mode, a.load.is_some()).cmp(&(
@@ -99,7 +101,7 @@ fn rates(matrix: &Matrix) -> String {
             let (ok, of) = (row.frames_ok.unwrap_or(0), row.frames_total.unwrap_or(0));
             out += &cells([
                 &run,
-                row.size.as_deref().unwrap_or_default(),
+                &row.payload(),
                 row.mode.as_deref().unwrap_or_default(),
                 &row.kernels(),
                 &optional(row.write_gb_per_s),
@@ -118,7 +120,7 @@ fn rates(matrix: &Matrix) -> String {
 fn cells(cells: [&str; 8]) -> String {
     let [run, size, mode, kernels, write, read, total, roof] = cells;
     let figures = format!("{write:>7} {read:>7} {total:>7} {roof:>7}");
-    let way = format!("  {run:<4} {size:<9} {mode:<7} {kernels:<KERNELS$}");
+    let way = format!("  {run:<4} {size:<11} {mode:<7} {kernels:<KERNELS$}");
     // Kernels with long names leave the figures a line of their own.
     if kernels.chars().count() > KERNELS {
         return line(&way) + &line(&format!("{:WAY$} {figures}", ""));
@@ -140,7 +142,7 @@ fn kernels(rates: &[KernelRate]) -> String {
                 text += &format!(", {} {}", other.kernel, four_digits(other.gb_per_s));
             }
             let source = if best.source == "frames" { "" } else { " (trial copies)" };
-            out += &wrapped(&format!("  {:<11}", best.size), &format!("{text}{source}"));
+            out += &wrapped(&format!("  {:<13}", payload(&best.size)), &format!("{text}{source}"));
         }
     }
     out
@@ -170,7 +172,7 @@ fn loads(matrix: &Matrix) -> String {
     for pair in &matrix.loaded_rates {
         let mode = pair.mode.as_deref().unwrap_or_default();
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
-        let name = format!("{} {mode}, {runs}{}", pair.size, mark(pair.dirty));
+        let name = format!("{} {mode}, {runs}{}", payload(&pair.size), mark(pair.dirty));
         let (idle, loaded) = (four_digits(pair.idle_gb_per_s), four_digits(pair.loaded_gb_per_s));
         out += &row(&name, &pair.load, &idle, &loaded, &times(Some(pair.loaded_over_idle)));
     }

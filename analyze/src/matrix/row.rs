@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Cell;
 use crate::latency_summary::LatencySummary;
+use crate::report::text::payload;
 use crate::summary::FrameSummary;
 
 /// Median figures of one run, size and way; `None` where not measured. A run without bandwidth has one row.
@@ -17,7 +18,7 @@ pub struct Row {
     pub mode: Option<String>,
     /// `host-to-guest` or `guest-to-host`.
     pub direction: Option<String>,
-    /// `4k`, `64B`.
+    /// Its name in the file: `4k`, `64B`.
     pub size: Option<String>,
     /// Payload bytes.
     pub size_bytes: Option<u64>,
@@ -141,6 +142,12 @@ impl Row {
             Facet::Consume => self.consume.as_deref(),
             Facet::Load => self.load.as_deref(),
         }
+    }
+
+    /// Its payload's name as people read it; empty of a row without one.
+    #[must_use]
+    pub fn payload(&self) -> String {
+        self.size.as_deref().map_or_else(String::new, payload)
     }
 
     /// Whether the two differ in `facet` and kernels at most.

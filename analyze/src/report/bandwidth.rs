@@ -9,7 +9,7 @@ use crate::summary::{BandwidthSummary, FrameSummary};
 pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     let mut out = heading(&format!("BANDWIDTH · {title}"));
     out += &ways(summary, plan);
-    out += &table(["frame", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
+    out += &table(["payload", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
         [
             f.label.clone(),
             grouped(f.size_bytes),
@@ -22,7 +22,7 @@ pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&Ban
     });
     for frame in &summary.frames {
         for (status, count) in &frame.failed_by_status {
-            out += &wrapped(&format!("  {:<7} ", frame.label), &format!("{status}: {}", grouped(*count)));
+            out += &wrapped(&format!("  {:<12} ", frame.label), &format!("{status}: {}", grouped(*count)));
         }
     }
     out += &rates(summary);
@@ -107,7 +107,7 @@ fn rates(summary: &BandwidthSummary) -> String {
     let streamed = summary.frames.iter().any(|f| f.stream.is_some());
     let of = if streamed { "; a stream's from one frame's end to the next" } else { "" };
     let mut out = format!("\n  Rate, GB/s (1e9 bytes/s{of})\n");
-    out += &table(["frame", "mean", "stddev", "median", "min", "max", last], &summary.frames, |f| {
+    out += &table(["payload", "mean", "stddev", "median", "min", "max", last], &summary.frames, |f| {
         let figure = |of: fn(&crate::summary::Rate) -> Option<f64>| optional(f.rate.as_ref().and_then(of));
         [
             f.label.clone(),
@@ -152,7 +152,7 @@ fn times(frames: &[FrameSummary]) -> String {
     };
     let mut out = format!("\n  Median times ({note})\n");
     let stall = if stalls { "stall" } else { "" };
-    out += &table(["frame", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
+    out += &table(["payload", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
         [
             f.label.clone(),
             time(f.duration_median_ns),
@@ -182,9 +182,9 @@ fn copies(frames: &[FrameSummary]) -> String {
     let mut out = format!("\n  Median copy rate, GB/s ({clock}: {stalled}); verified frames\n");
     let of_roof = if frames.iter().any(|f| f.roof.is_some()) { "of roof" } else { "" };
     let header = if of_roof.is_empty() {
-        ["frame", "write", "read", "", "", "", "verified"]
+        ["payload", "write", "read", "", "", "", "verified"]
     } else {
-        ["frame", "write", of_roof, "read", of_roof, "", "verified"]
+        ["payload", "write", of_roof, "read", of_roof, "", "verified"]
     };
     out += &table(header, frames, |f| {
         let (write, read) = (optional(f.write_median_gb_per_s), optional(f.read_median_gb_per_s));

@@ -3,7 +3,8 @@
 use super::text::{heading, optional, times};
 use crate::analysis::{Analysis, Analyzed};
 
-/// Width of a figure's column.
+/// Width of the column of names, and of a figure's.
+const NAME: usize = 30;
 const COLUMN: usize = 16;
 
 /// The section; empty if the runs have nothing in common.
@@ -20,27 +21,18 @@ pub(super) fn section(analysis: &Analysis, baseline: &Analyzed) -> String {
     out += &row("", &main, &baseline, "ratio");
     for ratio in ratios {
         let (main, baseline) = (optional(ratio.main), optional(ratio.baseline));
-        out += &row(&label(&ratio.name), &main, &baseline, &times(ratio.ratio));
+        out += &row(&ratio.label, &main, &baseline, &times(ratio.ratio));
     }
     out
 }
 
-/// `rtt_processed_p50_ns` as people say it.
-fn label(name: &str) -> String {
-    if let Some(frame) = name.strip_prefix("rate_").and_then(|rest| rest.strip_suffix("_mean_gb_per_s")) {
-        return format!("{} mean rate, GB/s", frame.replace('_', " "));
-    }
-    match name {
-        "rtt_processed_p50_ns" => "RTT to PROCESSED, p50, ns".into(),
-        "rtt_processed_p99_ns" => "RTT to PROCESSED, p99, ns".into(),
-        "rtt_received_p50_ns" => "RTT to RECEIVED, p50, ns".into(),
-        "from_due_processed_p50_ns" => "due to PROCESSED, p50, ns".into(),
-        "from_due_processed_p99_ns" => "due to PROCESSED, p99, ns".into(),
-        "from_due_received_p50_ns" => "due to RECEIVED, p50, ns".into(),
-        other => other.into(),
-    }
-}
-
+/// A name too long for its column has a line of its own.
 fn row(name: &str, main: &str, baseline: &str, ratio: &str) -> String {
-    format!("  {name:<30}{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}\n")
+    let figures = format!("{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}");
+    let long = name.chars().count() > NAME;
+    if long {
+        format!("  {name}\n{:w$}{figures}\n", "", w = NAME + 2)
+    } else {
+        format!("  {name:<NAME$}{figures}\n")
+    }
 }

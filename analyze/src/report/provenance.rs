@@ -1,6 +1,6 @@
 //! Where, on what and how a run was taken, from its run.json.
 
-use super::text::{entry, four_digits, heading, plural, size, wrapped};
+use super::text::{entry, four_digits, grouped, heading, payload, plural, size, wrapped};
 use crate::input::{Clock, Load, RunJson, Side, Vm};
 
 const NOT_RECORDED: &str = "not recorded";
@@ -178,15 +178,16 @@ fn plan(run: &RunJson) -> String {
         ])
     });
     let bandwidth = run.bandwidth.as_ref().map(|plan| {
+        let names = plan.frames.as_ref().map(|f| f.iter().map(|name| payload(name)).collect::<Vec<_>>());
         list([
-            plan.iterations.map(|n| format!("{} of", plural(n, "frame"))),
-            plan.frames.as_ref().map(|f| f.join(" ")),
+            plan.iterations.map(|n| format!("{} each of", grouped(n))),
+            names.map(|names| names.join(", ")),
             plan.verify.as_ref().map(|v| format!("verify {v}")),
             plan.seed.map(|s| format!("seed {s}")),
             plan.fps.map(|fps| format!("{} frames due a second", four_digits(fps))),
             plan.duration_s.map(|s| format!("for {} s", four_digits(s))),
         ])
-        .replacen(" of,", " of", 1)
+        .replacen("each of,", "each of", 1)
     });
     match (latency, bandwidth) {
         (Some(latency), Some(bandwidth)) => format!("{latency}; {bandwidth}"),

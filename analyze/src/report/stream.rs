@@ -10,7 +10,7 @@ const LISTED: usize = 20;
 /// The lines for one frame format; empty if it was not streamed.
 pub(super) fn section(frame: &FrameSummary) -> String {
     let Some(stream) = &frame.stream else { return String::new() };
-    let mut out = format!("\n  Stream of {}\n", frame.label);
+    let mut out = format!("\n  Stream, {}\n", frame.label);
     let (rate, period) = (optional(stream.sustained_fps), time(stream.period_p50_ns));
     out += &entry(
         "Pace",

@@ -113,6 +113,17 @@ pub fn size(bytes: u64) -> String {
     format!("{} {unit}", grouped(bytes >> shift))
 }
 
+/// A payload's name in the files as people read it: a frame's format, `4K frame`, or a size with its unit, `4 KiB`.
+#[must_use]
+pub fn payload(name: &str) -> String {
+    let number = name.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    match &name[number.len()..] {
+        unit if unit.ends_with('B') && !number.is_empty() => format!("{} {unit}", number.trim_end()),
+        "k" => format!("{number}K frame"),
+        _ => format!("{name} frame"),
+    }
+}
+
 /// `text` as lines of at most [`WIDTH`] characters, the first after `first`, the others after as many blanks.
 #[must_use]
 pub fn wrapped(first: &str, text: &str) -> String {
@@ -180,6 +191,12 @@ mod tests {
     fn sizes_are_whole_numbers_of_their_unit() {
         let shown: Vec<_> = [0, 64, 4096, 3 << 20, 1 << 30, 24_883_200].map(size).into();
         assert_eq!(shown, ["0 B", "64 B", "4 KiB", "3 MiB", "1 GiB", "24,300 KiB"]);
+    }
+
+    #[test]
+    fn a_frame_is_never_taken_for_a_size() {
+        let shown = ["4k", "1080p", "4KiB", "64B", "16 MiB", "B", "4"].map(payload);
+        assert_eq!(shown, ["4K frame", "1080p frame", "4 KiB", "64 B", "16 MiB", "B frame", "4 frame"]);
     }
 
     #[test]

@@ -90,8 +90,8 @@ fn json_names_the_pairs_and_the_findings() {
     let findings: Vec<&str> =
         json["findings"].as_array().unwrap().iter().map(|finding| finding.as_str().unwrap()).collect();
     let has = |start: &str| findings.iter().any(|finding| finding.starts_with(start));
-    assert!(has("4k frames (idle): chunked takes 0.82 of whole's time"), "{findings:#?}");
-    assert!(has("best guest read kernel from 1MiB to 4k: avx2, 1.25 times memcpy"), "{findings:#?}");
+    assert!(has("4K frame (idle): chunked takes 0.82 of whole's time"), "{findings:#?}");
+    assert!(has("best guest read kernel from 1 MiB to 4K frame: avx2, 1.25 times memcpy"), "{findings:#?}");
     assert!(has("under cpu=2 RTT p99 grows 12 times"), "{findings:#?}");
     assert!(has("1 of 4 runs (whole-loaded): disturbed"), "{findings:#?}");
 }

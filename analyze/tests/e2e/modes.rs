@@ -37,8 +37,14 @@ fn two_modes_in_one_file_are_two_lines() {
     both.push_str(rows.split_once('\n').unwrap().1);
     scene.file("both/bandwidth_results.csv", both);
     let report = scene.stdout(&["both"]);
-    assert!(report.contains("\n  4k whole     24,883,200         12         12"), "{report}");
-    assert!(report.contains("\n  4k chunked   24,883,200         12         12"), "{report}");
+    assert!(
+        report.contains("\n  4K frame whole\n               24,883,200         12         12"),
+        "{report}"
+    );
+    assert!(
+        report.contains("\n  4K frame chunked\n               24,883,200         12         12"),
+        "{report}"
+    );
 }
 
 #[test]
