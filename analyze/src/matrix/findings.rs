@@ -9,11 +9,13 @@ use crate::report::text::{duration, four_digits, grouped, payload};
 const NAMED: usize = 3;
 
 /// What is compared with what, and the words between.
-const COMPARISONS: [(Facet, &str, &str); 5] = [
+const COMPARISONS: [(Facet, &str, &str); 7] = [
     (Facet::Mode, "chunked", "whole"),
     (Facet::Mode, "stream", "whole"),
     (Facet::Cache, "cold", "warm"),
     (Facet::Direction, "guest-to-host", "host-to-guest"),
+    (Facet::Direction, "host-to-guest of both", "host-to-guest"),
+    (Facet::Direction, "guest-to-host of both", "guest-to-host"),
     (Facet::Consume, "scan", "copy"),
 ];
 
@@ -66,17 +68,18 @@ fn warnings(matrix: &Matrix) -> Vec<String> {
 
 /// The rest of a pair's way, where it is more than the thing compared.
 fn way(row: &Row, facet: Facet, rows: &[Row]) -> String {
-    let differs =
-        |f: &Facet| *f != facet && rows.iter().any(|r| r.size.is_some() && r.facet(*f) != row.facet(*f));
-    let words: Vec<&str> = Facet::ALL
-        .iter()
-        .filter(|f| differs(f))
-        .map(|f| match (f, row.facet(*f)) {
-            (Facet::Load, None) => "idle",
-            (_, value) => value.unwrap_or("unknown"),
-        })
-        .collect();
+    let sized: Vec<&Row> = rows.iter().filter(|row| row.size.is_some()).collect();
+    let words = row.differing(&sized, &[facet]);
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+/// A row's run, and its direction where rows go several.
+fn run_of(row: &Row, rows: &[Row]) -> String {
+    let several = rows.iter().any(|other| other.size.is_some() && other.direction != row.direction);
+    match row.direction.as_ref().filter(|_| several) {
+        Some(direction) => format!("{} ({direction})", row.label),
+        None => row.label.clone(),
+    }
 }
 
 /// One size of a comparison.
@@ -202,7 +205,7 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
             ));
         }
     }
-    let key = |pair: &super::RatePair| (pair.load.clone(), pair.mode.clone());
+    let key = |pair: &super::RatePair| (pair.load.clone(), pair.way.clone());
     let mut keys = Vec::new();
     for pair in &matrix.loaded_rates {
         if !keys.contains(&key(pair)) {
@@ -212,19 +215,20 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
     for wanted in keys {
         let pairs: Vec<_> = matrix.loaded_rates.iter().filter(|pair| key(pair) == wanted).collect();
         let dirty = caution(pairs.iter().any(|pair| pair.dirty));
-        let (load, mode) = (&wanted.0, wanted.1.as_deref().unwrap_or("frames"));
+        let (load, way) = wanted;
+        let way = if way.is_empty() { "payloads".to_owned() } else { way };
         let by_ratio =
             |a: &&&super::RatePair, b: &&&super::RatePair| a.loaded_over_idle.total_cmp(&b.loaded_over_idle);
         if pairs.len() <= NAMED {
             findings.extend(pairs.iter().map(|pair| {
                 let (payload, kept) = (payload(&pair.size), times(pair.loaded_over_idle));
-                format!("under {load} {payload} {mode} keeps {kept} of its rate{}", caution(pair.dirty))
+                format!("under {load} {payload} {way} keeps {kept} of its rate{}", caution(pair.dirty))
             }));
         } else if let (Some(least), Some(most)) =
             (pairs.iter().min_by(by_ratio), pairs.iter().max_by(by_ratio))
         {
             findings.push(format!(
-                "under {load} {mode} keeps {} (at {}) to {} (at {}) of its rate{dirty}",
+                "under {load} {way} keeps {} (at {}) to {} (at {}) of its rate{dirty}",
                 times(least.loaded_over_idle),
                 payload(&least.size),
                 times(most.loaded_over_idle),
@@ -267,7 +271,7 @@ fn extremes(rows: &[Row]) -> Vec<String> {
             let rate = row.total_gb_per_s.map_or_else(String::new, four_digits);
             let roof = row.share_of_roof.map(|s| format!(", {:.0} % of its roof", s * 100.0));
             let dirty = if row.dirty { ", DIRTY" } else { "" };
-            format!("{} at {rate} GB/s{}{dirty}", row.label, roof.unwrap_or_default())
+            format!("{} at {rate} GB/s{}{dirty}", run_of(row, rows), roof.unwrap_or_default())
         };
         let payload = fastest.payload();
         findings.push(format!("{payload}: fastest {}; slowest {}", say(fastest), say(slowest)));

@@ -2,12 +2,12 @@
 
 use super::{KernelRate, Matrix, Row};
 use crate::report::text::{
-    WIDTH, four_digits, grouped, heading, optional, payload, percent, time, times, wrapped,
+    WIDTH, four_digits, grouped, heading, named, optional, payload, percent, time, times, wrapped,
 };
 
 /// Width of the column of kernels, and of all up to it.
 const KERNELS: usize = 20;
-const WAY: usize = 27 + KERNELS;
+const WAY: usize = 25 + KERNELS;
 
 /// The whole report.
 #[must_use]
@@ -120,12 +120,8 @@ fn rates(matrix: &Matrix) -> String {
 fn cells(cells: [&str; 8]) -> String {
     let [run, size, mode, kernels, write, read, total, roof] = cells;
     let figures = format!("{write:>7} {read:>7} {total:>7} {roof:>7}");
-    let way = format!("  {run:<4} {size:<11} {mode:<7} {kernels:<KERNELS$}");
-    // Kernels with long names leave the figures a line of their own.
-    if kernels.chars().count() > KERNELS {
-        return line(&way) + &line(&format!("{:WAY$} {figures}", ""));
-    }
-    line(&format!("{way} {figures}"))
+    let way = format!("{run:<4} {size:<11} {mode:<7} {kernels:<KERNELS$}");
+    named(&way, WAY, &format!(" {figures}"))
 }
 
 fn kernels(rates: &[KernelRate]) -> String {
@@ -154,7 +150,7 @@ fn loads(matrix: &Matrix) -> String {
     }
     let mut out = heading("IDLE BESIDE LOADED");
     let row = |what: &str, load: &str, idle: &str, loaded: &str, ratio: &str| {
-        line(&format!("  {what:<23} {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
+        named(what, 23, &format!(" {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
     };
     out += &row("", "load", "idle", "loaded", "ratio");
     for pair in &matrix.loaded_latencies {
@@ -170,9 +166,8 @@ fn loads(matrix: &Matrix) -> String {
         }
     }
     for pair in &matrix.loaded_rates {
-        let mode = pair.mode.as_deref().unwrap_or_default();
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
-        let name = format!("{} {mode}, {runs}{}", payload(&pair.size), mark(pair.dirty));
+        let name = format!("{} {}, {runs}{}", payload(&pair.size), pair.way, mark(pair.dirty));
         let (idle, loaded) = (four_digits(pair.idle_gb_per_s), four_digits(pair.loaded_gb_per_s));
         out += &row(&name, &pair.load, &idle, &loaded, &times(Some(pair.loaded_over_idle)));
     }

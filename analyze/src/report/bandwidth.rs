@@ -1,7 +1,9 @@
 //! The bandwidth section: tables with a line for each frame format and way, then the pace of streams.
 
 use super::stream;
-use super::text::{entry, four_digits, grouped, heading, optional, percent, plural, size, time, wrapped};
+use super::text::{
+    entry, four_digits, grouped, heading, named, optional, percent, plural, size, time, wrapped,
+};
 use crate::input::BandwidthPlan;
 use crate::summary::{BandwidthSummary, FrameSummary};
 
@@ -51,6 +53,8 @@ fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     };
     add("mode", &|f| f.setup.mode.clone());
     add("direction", &|f| f.setup.direction.clone());
+    let at_once = plan.is_some_and(BandwidthPlan::is_both_ways);
+    add("both", &|_| at_once.then(|| "at once".to_owned()));
     let overlapping = |of: Option<u64>, f: &FrameSummary| of.filter(|_| f.setup.overlaps());
     add("chunks of", &|f| overlapping(f.chunk_bytes, f).map(size));
     add("slots", &|f| f.slots.map(grouped));
@@ -205,14 +209,6 @@ fn copies(frames: &[FrameSummary]) -> String {
 fn table(header: [&str; 7], frames: &[FrameSummary], cells: impl Fn(&FrameSummary) -> [String; 7]) -> String {
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(frames.iter().map(cells));
-    let lines = rows.iter().map(|row| {
-        // A name too long for its column has a line of its own.
-        let long = row[0].chars().count() > 12;
-        let mut line = if long { format!("  {}\n{:14}", row[0], "") } else { format!("  {:<12}", row[0]) };
-        for cell in &row[1..] {
-            line += &format!(" {cell:>10}");
-        }
-        format!("{}\n", line.trim_end())
-    });
-    lines.collect()
+    let cells = |row: &[String; 7]| row[1..].iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
+    rows.iter().map(|row| named(&row[0], 12, &cells(row))).collect()
 }

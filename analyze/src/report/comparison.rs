@@ -1,6 +1,6 @@
 //! The run a report is about beside its baseline.
 
-use super::text::{heading, optional, times};
+use super::text::{heading, named, optional, times};
 use crate::analysis::{Analysis, Analyzed};
 
 /// Width of the column of names, and of a figure's.
@@ -26,13 +26,6 @@ pub(super) fn section(analysis: &Analysis, baseline: &Analyzed) -> String {
     out
 }
 
-/// A name too long for its column has a line of its own.
 fn row(name: &str, main: &str, baseline: &str, ratio: &str) -> String {
-    let figures = format!("{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}");
-    let long = name.chars().count() > NAME;
-    if long {
-        format!("  {name}\n{:w$}{figures}\n", "", w = NAME + 2)
-    } else {
-        format!("  {name:<NAME$}{figures}\n")
-    }
+    named(name, NAME, &format!("{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}"))
 }

@@ -160,6 +160,17 @@ pub fn entry(key: &str, value: &str) -> String {
     wrapped(&format!("  {key:<14}"), value)
 }
 
+/// A row of a table: a name in a column of `width`, then `cells`. A name too long for it has a line of its own.
+#[must_use]
+pub fn named(name: &str, width: usize, cells: &str) -> String {
+    let row = if name.chars().count() > width {
+        format!("  {name}\n  {:width$}{cells}", "")
+    } else {
+        format!("  {name:<width$}{cells}")
+    };
+    format!("{}\n", row.trim_end())
+}
+
 /// A section's heading.
 #[must_use]
 pub fn heading(title: &str) -> String {

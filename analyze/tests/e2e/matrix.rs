@@ -97,6 +97,49 @@ fn json_names_the_pairs_and_the_findings() {
 }
 
 #[test]
+fn two_directions_at_once_are_not_taken_for_either_alone() {
+    let scene = Scene::new();
+    let alone = Experiment::default();
+    alone.write(&scene, "alone");
+    let half = Experiment { read_rate: 1.0, ..alone.clone() };
+    half.write(&scene, "both");
+    Experiment { direction: "guest-to-host", ..half.clone() }.write(&scene, "back");
+    let rows = std::fs::read_to_string(scene.path("back/bandwidth_results.csv")).unwrap();
+    let mut both = std::fs::read_to_string(scene.path("both/bandwidth_results.csv")).unwrap();
+    both.push_str(rows.split_once('\n').unwrap().1);
+    scene.file("both/bandwidth_results.csv", both);
+    let mut json = half.run_json();
+    json["bandwidth"]["direction"] = "both".into();
+    scene.file("both/run.json", json.to_string());
+    let report = scene.stdout(&["--matrix", "alone", "both"]);
+    for part in [
+        "4K frame: host-to-guest of both takes 2.20 of host-to-guest's time",
+        "4K frame: fastest alone (host-to-guest) at 2.000 GB/s",
+        "RATES, GB/s · VM (tcg), host-to-guest, warm, copy\n",
+        "RATES, GB/s · VM (tcg), host-to-guest of both, warm, copy\n",
+        "RATES, GB/s · VM (tcg), guest-to-host of both, warm, copy\n",
+        "  #2   4K frame    whole   avx2>avx2_nt ",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert!(!report.contains("guest-to-host takes"), "{report}");
+    let report = scene.stdout(&["both"]);
+    assert!(report.contains("direction host-to-guest and guest-to-host, both at\n"), "{report}");
+    // Under load each is compared with itself.
+    Experiment { load: Some("cpu=2"), ..half.clone() }.write(&scene, "loaded");
+    std::fs::copy(scene.path("both/bandwidth_results.csv"), scene.path("loaded/bandwidth_results.csv"))
+        .unwrap();
+    let mut json = Experiment { load: Some("cpu=2"), ..half }.run_json();
+    json["bandwidth"]["direction"] = "both".into();
+    scene.file("loaded/run.json", json.to_string());
+    let report = scene.stdout(&["--matrix", "alone", "both", "loaded"]);
+    for direction in ["host-to-guest", "guest-to-host"] {
+        let finding = format!("under cpu=2 4K frame whole, {direction} of both keeps 1.00 of its rate");
+        assert!(report.contains(&finding), "{finding}: {report}");
+    }
+}
+
+#[test]
 fn kernels_that_each_run_chose_for_itself_do_not_hide_what_was_tried() {
     let scene = Scene::new();
     let run = Experiment::default();
