@@ -174,7 +174,7 @@ fn kernels(matrix: &Matrix) -> Vec<Plot> {
                 let source = match (carried, trial) {
                     (true, true) => "frames carried with each; trial copies where only one was used",
                     (true, false) => "frames carried with each",
-                    (false, _) => "trial copies of the run",
+                    (false, _) => "the median of trial copies before the test",
                 };
                 plots.push(Plot::Lines { title: title.into(), fact: format!("{machine}: {source}"), lines });
             }

@@ -2,11 +2,11 @@
 
 use super::pairs::beside;
 use super::row::Facet;
-use super::{KernelRate, Matrix, Row};
+use super::{Matrix, Row, winners};
 use crate::report::text::{duration, four_digits, grouped, payload};
 
-/// Sizes a comparison may name one by one; of more, the range is said.
-const NAMED: usize = 3;
+/// Things a sentence may name one by one; of more sizes the range is said.
+pub(super) const NAMED: usize = 3;
 
 /// What is compared with what, and the words between.
 const COMPARISONS: [(Facet, &str, &str); 7] = [
@@ -24,7 +24,7 @@ pub(super) fn of(matrix: &Matrix) -> Vec<String> {
     for (facet, value, other) in COMPARISONS {
         findings.extend(comparisons(&matrix.rows, facet, value, other));
     }
-    findings.extend(best_kernels(&matrix.kernels));
+    findings.extend(winners::of(&matrix.kernels));
     findings.extend(under_load(matrix));
     findings.extend(streams(&matrix.rows));
     findings.extend(extremes(&matrix.rows));
@@ -32,12 +32,12 @@ pub(super) fn of(matrix: &Matrix) -> Vec<String> {
 }
 
 /// What is put behind a sentence that rests on a disturbed run.
-fn caution(dirty: bool) -> &'static str {
+pub(super) fn caution(dirty: bool) -> &'static str {
     if dirty { "; of a DIRTY run" } else { "" }
 }
 
 /// Two digits are what a comparison of single runs is good for.
-fn times(ratio: f64) -> String {
+pub(super) fn times(ratio: f64) -> String {
     if ratio < 9.95 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
@@ -126,63 +126,6 @@ fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<Stri
     ways.into_iter().flat_map(sentence).collect()
 }
 
-/// The winner of a size, over whom, and by how much.
-struct Winner<'a> {
-    best: &'a KernelRate,
-    over: &'a KernelRate,
-}
-
-impl Winner<'_> {
-    fn ratio(&self) -> f64 {
-        self.best.gb_per_s / self.over.gb_per_s
-    }
-}
-
-/// Of candidates with the fastest first: over memcpy, which everyone has, or over the next if memcpy wins.
-fn winner<'a>(candidates: &[&'a KernelRate]) -> Option<Winner<'a>> {
-    let [best, next, ..] = candidates else { return None };
-    let memcpy = candidates[1..].iter().find(|c| c.kernel == "memcpy");
-    Some(Winner { best, over: memcpy.unwrap_or(next) })
-}
-
-fn best_kernels(kernels: &[KernelRate]) -> Vec<String> {
-    let side = |rate: &KernelRate| (rate.machine.clone(), rate.side.clone());
-    let machines: Vec<&str> = kernels.iter().map(|rate| rate.machine.as_str()).collect();
-    let several = machines.iter().any(|machine| *machine != machines[0]);
-    let mut findings = Vec::new();
-    for group in kernels.chunk_by(|a, b| side(a) == side(b)) {
-        let by_size = group.chunk_by(|a, b| a.size_bytes == b.size_bytes);
-        let winners: Vec<Winner<'_>> =
-            by_size.filter_map(|size| winner(&size.iter().collect::<Vec<_>>())).collect();
-        // Neighbouring sizes with one winner are one sentence.
-        let alike =
-            |a: &Winner<'_>, b: &Winner<'_>| a.best.kernel == b.best.kernel && a.over.kernel == b.over.kernel;
-        for run in winners.chunk_by(alike) {
-            let [first, ..] = run else { continue };
-            let ratios: Vec<f64> = run.iter().map(Winner::ratio).collect();
-            let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = ratios.iter().copied().fold(0.0, f64::max);
-            let range = match times(least) == times(most) {
-                true => times(least),
-                false => format!("{} to {}", times(least), times(most)),
-            };
-            let sizes = match run {
-                [.., last] if run.len() > 1 => {
-                    format!("from {} to {}", payload(&first.best.size), payload(&last.best.size))
-                }
-                _ => format!("at {}", payload(&first.best.size)),
-            };
-            let what = if first.best.side == "host" { "host write" } else { "guest read" };
-            let machine = if several { format!(" of {}", first.best.machine) } else { String::new() };
-            findings.push(format!(
-                "best {what} kernel{machine} {sizes}: {}, {range} times {}",
-                first.best.kernel, first.over.kernel
-            ));
-        }
-    }
-    findings
-}
-
 fn under_load(matrix: &Matrix) -> Vec<String> {
     let mut findings = Vec::new();
     for pair in &matrix.loaded_latencies {
@@ -244,12 +187,13 @@ fn streams(rows: &[Row]) -> Vec<String> {
     troubled
         .map(|row| {
             format!(
-                "{}: of {} payloads of the {} stream {} were late and {} dropped; lower the rate or give it more slots",
+                "{}: of {} payloads of the {} stream {} were late and {} dropped; lower the rate or give it more slots{}",
                 row.label,
                 grouped(row.frames_total.unwrap_or(0)),
                 row.payload(),
                 grouped(row.late.unwrap_or(0)),
-                grouped(row.dropped.unwrap_or(0))
+                grouped(row.dropped.unwrap_or(0)),
+                caution(row.dirty)
             )
         })
         .collect()
@@ -276,17 +220,14 @@ fn extremes(rows: &[Row]) -> Vec<String> {
         let payload = fastest.payload();
         findings.push(format!("{payload}: fastest {}; slowest {}", say(fastest), say(slowest)));
     }
-    let trips = || rows.iter().filter_map(|row| Some((row.rtt_p50_ns?, row.label.as_str())));
+    let trips = || rows.iter().filter_map(|row| Some((row.rtt_p50_ns?, row)));
     if let (Some(least), Some(most)) = (trips().min_by_key(|t| t.0), trips().max_by_key(|t| t.0))
-        && least.1 != most.1
+        && least.1.label != most.1.label
     {
-        findings.push(format!(
-            "RTT p50: lowest {} ({}), highest {} ({})",
-            duration(least.0 as f64),
-            least.1,
-            duration(most.0 as f64),
-            most.1
-        ));
+        let say = |(ns, row): (u64, &Row)| {
+            format!("{} ({}{})", duration(ns as f64), row.label, if row.dirty { ", DIRTY" } else { "" })
+        };
+        findings.push(format!("RTT p50: lowest {}, highest {}", say(least), say(most)));
     }
     findings
 }
@@ -303,18 +244,6 @@ mod tests {
             size_bytes: Some(bytes),
             total_gb_per_s: Some(rate),
             ..Row::default()
-        }
-    }
-
-    fn kernel(size: &str, bytes: u64, kernel: &str, gb_per_s: f64) -> KernelRate {
-        KernelRate {
-            machine: "VM".into(),
-            side: "guest".into(),
-            size_bytes: bytes,
-            size: size.into(),
-            kernel: kernel.into(),
-            gb_per_s,
-            source: "trial",
         }
     }
 
@@ -336,27 +265,6 @@ mod tests {
             compared(&rows),
             ["5 sizes: chunked takes 0.20 (at 4 B) to 1.00 (at 0 B) of whole's time"]
         );
-    }
-
-    #[test]
-    fn the_best_kernel_is_said_once_for_neighbouring_sizes() {
-        let rates = [
-            kernel("64B", 64, "memcpy", 3.0),
-            kernel("64B", 64, "avx2", 2.0),
-            kernel("1KiB", 1024, "avx2", 3.9),
-            kernel("1KiB", 1024, "sse2", 3.5),
-            kernel("1KiB", 1024, "memcpy", 3.0),
-            kernel("1MiB", 1 << 20, "avx2", 3.6),
-            kernel("1MiB", 1 << 20, "memcpy", 3.0),
-        ];
-        assert_eq!(
-            best_kernels(&rates),
-            [
-                "best guest read kernel at 64 B: memcpy, 1.50 times avx2",
-                "best guest read kernel from 1 KiB to 1 MiB: avx2, 1.20 to 1.30 times memcpy"
-            ]
-        );
-        assert!(best_kernels(&rates[..1]).is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
 
+use super::kernels::trials;
 use super::{KernelRate, Matrix, Row};
 use crate::report::text::{
     WIDTH, four_digits, grouped, heading, named, optional, payload, percent, time, times, wrapped,
@@ -33,6 +34,8 @@ pub fn render(matrix: &Matrix) -> String {
          a difference of a few percent may be chance.",
         "Two figures are compared where all but one thing is equal, with the same kernels where there is such a \
          row, else the best with the best. ! marks a run that was disturbed while it was measured.",
+        "A kernel's rate is the median of its trials, one a run, with their range behind it. Where ranges touch, none is \
+         called the best. Disturbed runs count where there is no other.",
     ] {
         out += &wrapped("  - ", note);
     }
@@ -132,16 +135,30 @@ fn kernels(rates: &[KernelRate]) -> String {
         let what = if first.side == "host" { "HOST WRITES" } else { "GUEST READS" };
         out += &heading(&format!("KERNELS BY SIZE, GB/s · {what}, {}", first.machine));
         for of_size in group.chunk_by(|a, b| a.size_bytes == b.size_bytes) {
-            let [best, others @ ..] = of_size else { continue };
-            let mut text = format!("best {} {}", best.kernel, four_digits(best.gb_per_s));
-            for other in others {
-                text += &format!(", {} {}", other.kernel, four_digits(other.gb_per_s));
-            }
-            let source = if best.source == "frames" { "" } else { " (trial copies)" };
-            out += &wrapped(&format!("  {:<13}", payload(&best.size)), &format!("{text}{source}"));
+            let [first, others @ ..] = of_size else { continue };
+            let is_best = !others.is_empty() && !others.iter().any(|other| first.is_alike(other));
+            let rates: Vec<String> = of_size.iter().map(rate).collect();
+            let source = match first.mode.as_deref() {
+                _ if first.source == "frames" => String::new(),
+                Some(mode) if mode != "whole" => format!("trial copies, {mode}; "),
+                _ => "trial copies; ".into(),
+            };
+            let name = format!("{}{}", payload(&first.size), mark(of_size.iter().any(|rate| rate.dirty)));
+            let best = if is_best { "best " } else { "" };
+            let text = format!("{best}{} ({source}{})", rates.join(", "), trials(of_size));
+            out += &wrapped(&format!("  {name:<14}"), &text);
         }
     }
     out
+}
+
+/// A kernel's rate, with the range of its trials if there are several.
+fn rate(of: &KernelRate) -> String {
+    let figure = format!("{} {}", of.kernel, four_digits(of.gb_per_s));
+    if of.trials < 2 {
+        return figure;
+    }
+    format!("{figure} [{} to {}]", four_digits(of.low_gb_per_s), four_digits(of.high_gb_per_s))
 }
 
 fn loads(matrix: &Matrix) -> String {

@@ -157,6 +157,35 @@ fn kernels_that_each_run_chose_for_itself_do_not_hide_what_was_tried() {
 }
 
 #[test]
+fn a_best_kernel_says_how_many_trials_it_rests_on_and_whether_they_were_disturbed() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    Experiment { dirty: true, ..run.clone() }.write(&scene, "a");
+    let best = "best guest read kernel at 4K frame: avx2, 1.30 times memcpy (one trial); of a DIRTY run";
+    let findings = |directories: &[&str]| -> Vec<String> {
+        let json = scene.stdout(&[&["--matrix", "--json"], directories].concat());
+        serde_json::from_value(serde_json::from_str::<Value>(&json).unwrap()["findings"].take()).unwrap()
+    };
+    assert!(findings(&["a"]).contains(&best.to_owned()), "{:#?}", findings(&["a"]));
+    // Two undisturbed runs, in one of which memcpy was as fast.
+    run.write(&scene, "b");
+    run.write(&scene, "c");
+    let mut json = run.run_json();
+    for by_size in json["copy_by_size"].as_array_mut().unwrap() {
+        by_size["candidates"][0]["region_gb_per_s"] = by_size["candidates"][1]["region_gb_per_s"].clone();
+    }
+    scene.file("c/run.json", json.to_string());
+    let none = "no best guest read kernel at 4K frame: the spread of 2 trials covers the difference between avx2 and memcpy";
+    let said = findings(&["a", "b", "c"]);
+    assert!(said.contains(&none.to_owned()) && !said.iter().any(|s| s.starts_with("best ")), "{said:#?}");
+    let report = scene.stdout(&["--matrix", "a", "b", "c"]);
+    assert!(
+        report.contains("  4K frame      avx2 2.600 [2.600 to 2.600], memcpy 2.600 [2.000 to 2.600]"),
+        "{report}"
+    );
+}
+
+#[test]
 fn the_picture_has_the_panels_there_is_data_for() {
     let scene = Scene::new();
     experiment(&scene);
