@@ -65,6 +65,11 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         for place in &path {
             chart.plotting_area().draw(&Circle::new(*place, px(3), style::fill(VERMILLION, 1.0)))?;
         }
+        for (place, roof) in way.iter().filter_map(|f| Some((at(f), f.roof?))) {
+            if let (Some(low), Some(high)) = (roof.total_low_gb_per_s, roof.total_gb_per_s) {
+                chart.whisker(place, (y.at(low), y.at(high)), style::line(VERMILLION, 1))?;
+            }
+        }
         chart.plotting_area().draw(&PathElement::new(path, style::line(VERMILLION, 1)))?;
     }
     for lane in lanes {
