@@ -14,6 +14,8 @@ use crate::summary::FrameSummary;
 
 /// Sizes beyond which the axis is logarithmic and figures are left to the report.
 const LINEAR_SIZES: usize = 6;
+/// Radius of a point, in pixels of the finished picture.
+const POINT: i32 = 5;
 /// Sizes further apart than this factor are drawn on a logarithmic axis too.
 const LINEAR_SPAN: f64 = 64.0;
 
@@ -72,11 +74,19 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         }
         chart.plotting_area().draw(&PathElement::new(path, style::line(VERMILLION, 1)))?;
     }
+    let mut means = Vec::new();
     for lane in lanes {
         for (way, color) in ways(frames(lane.analyzed)).into_iter().zip(colors(lane)) {
             let points: Vec<_> = way.into_iter().map(|f| (at(f), f)).collect();
-            line(&chart, &y, color, &points, !many)?;
+            means.extend(line(&chart, &y, color, &points)?);
         }
+    }
+    if many {
+        return Ok(());
+    }
+    let mut taken: Vec<_> = means.iter().map(|(place, _)| chart.place_of(*place, POINT)).collect();
+    for (place, mean) in means {
+        chart.note_beside(place, &four_digits(mean), &mut taken)?;
     }
     Ok(())
 }
@@ -109,14 +119,13 @@ fn colors(lane: &Lane<'_>) -> impl Iterator<Item = RGBColor> {
     std::iter::once(lane.color).chain(others)
 }
 
-/// One way of one run, its figures beside the points if there is room.
+/// One way of one run; returns where its mean rates are.
 fn line(
     chart: &Chart<'_>,
     y: &Axis,
     color: RGBColor,
     points: &[(f64, &FrameSummary)],
-    with_figures: bool,
-) -> Drawn {
+) -> Drawn<Vec<((f64, f64), f64)>> {
     let points: Vec<_> = points.iter().filter_map(|(at, f)| Some((*at, f.rate?))).collect();
     let path: Vec<_> = points.iter().map(|(at, rate)| (*at, y.at(rate.mean_gb_per_s))).collect();
     chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(color, 2)))?;
@@ -124,11 +133,8 @@ fn line(
         let spread = rate.stddev_gb_per_s.unwrap_or(0.0);
         let ends = (y.at(rate.mean_gb_per_s - spread), y.at(rate.mean_gb_per_s + spread));
         chart.whisker(place.0, ends, style::line(color, 1))?;
-        chart.plotting_area().draw(&Circle::new(*place, px(5), style::fill(color, 1.0)))?;
-        if with_figures {
-            let label = four_digits(rate.mean_gb_per_s);
-            chart.note(*place, (9, -9), (HPos::Left, VPos::Bottom), &label, INK)?;
-        }
+        chart.plotting_area().draw(&Circle::new(*place, px(POINT), style::fill(color, 1.0)))?;
     }
-    Ok(())
+    let means = points.iter().map(|(_, rate)| rate.mean_gb_per_s);
+    Ok(path.into_iter().zip(means).collect())
 }
