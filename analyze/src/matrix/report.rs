@@ -34,7 +34,7 @@ pub fn render(matrix: &Matrix) -> String {
          a difference of a few percent may be chance.",
         "Two figures are compared where all but one thing is equal, with the same kernels where there is such a \
          row, else the best with the best. ! marks a run that was disturbed while it was measured.",
-        "A kernel's rate is the median of its trials, one a run, with their range behind it. Where ranges touch, none is \
+        "A kernel's rate is the median of its trials, one a run, with their range behind it. Where ranges touch, or lone trials are within 5 %, none is \
          called the best. Disturbed runs count where there is no other.",
     ] {
         out += &wrapped("  - ", note);

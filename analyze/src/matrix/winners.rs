@@ -83,8 +83,7 @@ fn sentence(run: &[Verdict<'_>], several_machines: bool) -> String {
         let range = if least == most { least } else { format!("{least} to {most}") };
         return format!("{subject}: {}, {range} times {} ({count}){dirty}", best.kernel, over.kernel);
     }
-    let names = names(&rates);
-    format!("no {subject}: the spread of {count} covers the difference between {names}{dirty}")
+    format!("no {subject}: {count} cannot tell {} apart{dirty}", names(&rates))
 }
 
 /// The kernels without repeats: all of a few, of more the first.
@@ -157,16 +156,12 @@ mod tests {
         ];
         assert_eq!(
             of(&rates[..3]),
-            [
-                "no best guest read kernel at 64 B: the spread of 3 trials covers the difference between avx2 and sse2"
-            ]
+            ["no best guest read kernel at 64 B: 3 trials cannot tell avx2 and sse2 apart"]
         );
         assert_eq!(
             of(&rates),
-            [
-                "no best guest read kernel from 64 B to 1 KiB: the spread of 2 to 3 trials covers the difference between \
-              avx2, sse2, rep_movsb and 1 more"
-            ]
+            ["no best guest read kernel from 64 B to 1 KiB: 2 to 3 trials cannot tell avx2, sse2, \
+              rep_movsb and 1 more apart"]
         );
     }
 }
