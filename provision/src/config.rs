@@ -248,7 +248,7 @@ fn check_kernel_args(flag: &'static str, text: &str) -> Result<(), Error> {
 
 fn command_line(guest_args: &str) -> Result<String, Error> {
     check_kernel_args("--guest-args", guest_args)?;
-    let line = kernel_command_line(guest_args);
+    let line = kernel_command_line(guest_args, false);
     if line.len() > COMMAND_LINE_BYTES_MAX {
         let over = line.len() - COMMAND_LINE_BYTES_MAX;
         let why = format!("{over} characters more than a kernel command line holds");

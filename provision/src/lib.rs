@@ -5,7 +5,9 @@
 //! [`Error`], each one line that says what to do next.
 
 pub mod accel;
+pub mod apt;
 pub mod boot;
+mod cache;
 pub mod check;
 pub mod claim;
 pub mod cli;
@@ -13,6 +15,7 @@ pub mod command;
 pub mod config;
 pub mod deploy;
 pub mod disk;
+pub mod driver;
 mod error;
 pub mod guest_binary;
 pub mod guest_load;

@@ -37,7 +37,7 @@ pub fn prepare(
     let guest = guest_binary::load(config.guest_reader.as_deref())?;
     let kernel = kernel::obtain(kernel, cache_root, interrupts, &mut |text| progress.note(text))?;
     let initramfs = claim.directory().initramfs();
-    initramfs::write(&initramfs, &guest.image)
+    initramfs::write(&initramfs, &guest.image, &[])
         .map_err(|e| Error::io(format!("write {}", initramfs.display()), e))?;
     Ok(MicroParts { kernel, initramfs, shm_inode: super::region(config, claim)? })
 }

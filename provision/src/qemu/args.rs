@@ -120,7 +120,7 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
     args.0
 }
 
-/// The micro guest's kernel command line; `guest_args` go to the guest program.
+/// The micro guest's kernel command line; `guest_args` go to the guest program. `has_modules`: it may load some.
 ///
 /// What is set, and why. Times are medians under TCG, two cores.
 ///
@@ -131,17 +131,17 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
 /// - `cryptomgr.notests`: self-tests of ciphers nobody uses here, 0.25 s.
 /// - `noreplace-smp`: with one vCPU the kernel rewrites thousands of its `lock` prefixes, each of which voids
 ///   translated code, 0.17 s. Kernel code only: what the guest program executes is the same with and without.
-/// - `nomodule`: nothing is there to load.
+/// - `nomodule`: nothing is there to load. With it the kernel refuses modules for good, so not where some are.
 ///
 /// Left alone because it could change what is measured: mitigations (they cost system calls and faults, not
 /// loops over mapped memory, and users run with them), the clock source, C-states, `idle=`. `nokaslr` would save
 /// 0.1 s, but only the decompressor knows the word: the kernel proper hands it on to the guest program as an
 /// argument. Without effect here: `tsc=reliable`, `no_timer_check`, `i8042.*`, `random.trust_cpu=on`.
-pub fn kernel_command_line(guest_args: &str) -> String {
-    let kernel =
-        "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp nomodule";
+pub fn kernel_command_line(guest_args: &str, has_modules: bool) -> String {
+    let kernel = "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp";
+    let modules = if has_modules { "" } else { " nomodule" };
     let guest = format!("{READY_PORT_ARGUMENTS} {}", guest_args.trim());
-    format!("{kernel} -- {}", guest.trim_end())
+    format!("{kernel}{modules} -- {}", guest.trim_end())
 }
 
 /// The command line of a Debian kernel that is booted without its boot loader. `more` is the user's.
@@ -305,7 +305,15 @@ mod tests {
 
     #[test]
     fn guest_arguments_follow_the_ready_port() {
-        assert!(kernel_command_line("").ends_with(" -- --ready-port /dev/ttyS1"));
-        assert!(kernel_command_line(" --spin pause ").ends_with(" -- --ready-port /dev/ttyS1 --spin pause"));
+        assert!(kernel_command_line("", false).ends_with(" -- --ready-port /dev/ttyS1"));
+        let pause = kernel_command_line(" --spin pause ", false);
+        assert!(pause.ends_with(" -- --ready-port /dev/ttyS1 --spin pause"), "{pause}");
+    }
+
+    #[test]
+    fn a_guest_with_modules_may_load_them() {
+        let (without, with) = (kernel_command_line("", false), kernel_command_line("", true));
+        assert_eq!(without.replace(" nomodule", ""), with);
+        assert_ne!(without, with);
     }
 }
