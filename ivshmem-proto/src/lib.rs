@@ -9,6 +9,7 @@
 //! - [`digest`], [`pattern`]: whether the bytes that arrived are those that were sent
 //! - [`memory_note`]: what the type of the guest's mapping costs, in a sentence
 //! - [`clock`], [`clock_offset`]: telling time, and the peer's clock against ours
+//! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
@@ -19,6 +20,7 @@ pub mod clock_offset;
 pub mod copy;
 pub mod cpu;
 pub mod descriptor;
+pub mod descriptor_passing;
 pub mod digest;
 pub mod frame;
 pub mod geometry;
@@ -33,6 +35,8 @@ pub mod priority;
 pub mod rates;
 pub mod region_file;
 pub mod report;
+pub mod server_client;
+pub mod server_wire;
 pub mod wait;
 pub mod wire;
 pub mod word;

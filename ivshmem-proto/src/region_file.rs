@@ -2,14 +2,16 @@
 //!
 //! QEMU's `memory-backend-file`, `host-writer` and a native `guest-reader` all map the same file. Shrinking a
 //! mapped file turns the next access into SIGBUS in *every* process that maps it, so this module only ever
-//! creates a file or checks an existing one; it has no way to resize.
+//! creates a file or checks an existing one; it has no way to resize. Memory without a file ([`memfd`]) is sealed, so that
+//! nobody it is passed to has one either.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
 use crate::layout::{REGION_BYTES_MAX, REGION_BYTES_MIN};
@@ -134,6 +136,25 @@ pub fn open_existing(path: &Path) -> Result<File, RegionFileError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(io("open"))
 }
 
+/// Memory of `bytes` bytes without a file: every page allocated, of a size that is sealed. It lives as long as anyone
+/// has it open or mapped.
+///
+/// # Errors
+/// A size that is no power of two, or no room.
+pub fn memfd(bytes: u64) -> Result<File, RegionFileError> {
+    check_size(bytes)?;
+    let path = Path::new("memfd");
+    let io = |action| {
+        move |errno: nix::Error| RegionFileError::Io { action, path: path.to_owned(), error: errno.into() }
+    };
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = File::from(memfd_create("ivshmem", flags).map_err(io("create"))?);
+    allocate(&file, path, bytes)?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(io("seal"))?;
+    Ok(file)
+}
+
 fn allocate(file: &File, path: &Path, bytes: u64) -> Result<(), RegionFileError> {
     let length = i64::try_from(bytes).map_err(|_| RegionFileError::BadSize { bytes })?;
     // Mode 0 extends and allocates; it never discards data that is there.
@@ -171,6 +192,18 @@ mod tests {
             assert!(matches!(error, RegionFileError::WrongSize { found: f, .. } if f == found), "{error}");
             assert_eq!(std::fs::metadata(&path).unwrap().len(), found);
         }
+    }
+
+    #[test]
+    fn memory_without_a_file_keeps_its_size() {
+        let file = memfd(1 << 20).unwrap();
+        let meta = file.metadata().unwrap();
+        assert_eq!(meta.len(), 1 << 20);
+        assert!(meta.blocks() * 512 >= 1 << 20, "sparse: {} blocks", meta.blocks());
+        for bytes in [0, 4096, 2 << 20] {
+            assert_eq!(file.set_len(bytes).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        assert!(matches!(memfd(3 << 20), Err(RegionFileError::BadSize { .. })));
     }
 
     #[test]

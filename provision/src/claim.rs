@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::Error;
+use crate::doorbell_server::is_memfd;
 use crate::name::VmName;
 use crate::process::{ProcessId, host_boot_id};
 use crate::state::{Lock, LockError, RegionUse, StartingRecord, VmDirectory, VmRecord, regions_in_use};
@@ -41,7 +42,8 @@ impl Claim {
         // One command at a time looks at the others' regions and enters its own.
         let root = lock_root(directory.root())?;
         let uses = regions_in_use(directory.root(), directory.name());
-        if let Some(other) = uses.iter().find(|other| canonical(&other.shm_path) == canonical(shm_path)) {
+        let is_same = |other: &&RegionUse| canonical(&other.shm_path) == canonical(shm_path);
+        if let Some(other) = uses.iter().find(is_same).filter(|_| !is_memfd(shm_path)) {
             let taken = Error::RegionTaken { shm_path: shm_path.to_owned(), vm: other.vm.clone() };
             lock.remove_with_directory();
             return Err(taken);
@@ -51,6 +53,7 @@ impl Claim {
         let starting = StartingRecord {
             starter,
             qemu: None,
+            doorbell_server: None,
             shm_path: shm_path.to_owned(),
             shm_created_inode: None,
             machine_created: false,
@@ -100,6 +103,15 @@ impl Claim {
     /// The note cannot be written.
     pub fn qemu_started(&mut self, qemu: ProcessId) -> Result<(), Error> {
         self.starting.qemu = Some(qemu);
+        Ok(self.directory.write_starting(&self.starting)?)
+    }
+
+    /// Notes which process serves the VM's doorbells.
+    ///
+    /// # Errors
+    /// The note cannot be written.
+    pub fn doorbell_server_started(&mut self, server: ProcessId) -> Result<(), Error> {
+        self.starting.doorbell_server = Some(server);
         Ok(self.directory.write_starting(&self.starting)?)
     }
 
@@ -169,15 +181,20 @@ fn already_up(vm: &VmRecord) -> Error {
 }
 
 /// Ends and removes what is left of a dead VM, in a directory whose lock the caller holds: a QEMU whose starter
-/// was killed, the region it had created (unless another VM has it now), and the files.
+/// was killed, the doorbell server, the region it had created (unless another VM has it now), and the files.
 ///
 /// # Errors
 /// The remains do not go away.
 pub fn sweep(directory: &VmDirectory, uses: &[RegionUse]) -> Result<Swept, Error> {
     let (vm, starting) = (directory.read_vm()?, directory.read_starting()?);
-    if let Some(qemu) = starting.as_ref().filter(|start| start.is_of_this_boot()).and_then(|start| start.qemu)
-    {
-        end_process(qemu)?;
+    let start = starting.as_ref().filter(|start| start.is_of_this_boot());
+    if let Some(qemu) = start.and_then(|start| start.qemu) {
+        end_process("QEMU", qemu)?;
+    }
+    // After QEMU, which has nothing to say to a server but by its end.
+    let servers = [vm.as_ref().and_then(VmRecord::doorbell_server), start.and_then(|s| s.doorbell_server)];
+    for server in servers.into_iter().flatten() {
+        end_process("the doorbell server", server)?;
     }
     if starting.as_ref().is_some_and(|start| start.machine_created) {
         directory.remove_machine()?;
@@ -200,14 +217,14 @@ pub fn sweep(directory: &VmDirectory, uses: &[RegionUse]) -> Result<Swept, Error
 ///
 /// # Errors
 /// It does not end, or is not ours.
-pub fn end_process(id: ProcessId) -> Result<(), Error> {
-    let failed = |source| Error::io("end QEMU", source);
+pub fn end_process(what: &'static str, id: ProcessId) -> Result<(), Error> {
+    let failed = |source| Error::io(format!("end {what}"), source);
     let Some(process) = id.open().map_err(failed)? else { return Ok(()) };
     process.kill().map_err(failed)?;
     if process.wait_until(Instant::now() + KILLED_WITHIN).map_err(failed)? {
         return Ok(());
     }
-    Err(Error::Immortal { pid: id.pid })
+    Err(Error::Immortal { what, pid: id.pid })
 }
 
 /// Removes the region's file if it is still the one that was created.
@@ -282,10 +299,13 @@ mod tests {
         vm.create().unwrap();
         let mut orphan = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let qemu = ProcessId::of(orphan.id()).unwrap();
+        let mut other_orphan = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let server = ProcessId::of(other_orphan.id()).unwrap();
         let me = ProcessId::current().unwrap();
         let left = StartingRecord {
             starter: ProcessId { start_time_ticks: 1, ..me },
             qemu: Some(qemu),
+            doorbell_server: Some(server),
             shm_path: region.clone(),
             shm_created_inode: Some(std::fs::metadata(&region).unwrap().ino()),
             machine_created: true,
@@ -295,8 +315,9 @@ mod tests {
         vm.create_machine().unwrap();
         let machine = vm.machine();
         let (claim, swept) = Claim::take(vm, &root.path().join("other")).unwrap();
-        assert!(swept && !region.exists() && !machine.exists() && !qemu.is_alive());
+        assert!(swept && !region.exists() && !machine.exists() && !qemu.is_alive() && !server.is_alive());
         orphan.wait().unwrap();
+        other_orphan.wait().unwrap();
         drop(claim);
     }
 }

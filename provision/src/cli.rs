@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ivshmem_proto::server_wire::VECTORS_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::accel::Asked;
+use crate::doorbell_server::{MEMFD, Shm};
 use crate::driver::{DriverError, check_release};
 use crate::guest_load::GuestLoad;
 use crate::hugepages::HugePage;
@@ -38,6 +41,8 @@ Examples:
   provision up --name b --shm /dev/shm/b --ssh-port auto  a second VM beside it
   provision up --hugepages                                the region in huge pages of 2 MiB
   provision up --hugepages 1G --shm-size 1G               or of 1 GiB
+  provision up --doorbell                                 interrupts, and the server they need
+  provision up --doorbell --shm memfd --viommu            sealed memory, and an IOMMU for vfio-pci
   provision up --guest micro                              a kernel and guest-reader, ready in seconds
   provision up --guest micro --guest-args '--spin pause'  options for guest-reader
   provision up --accel tcg --json > vm.json               never KVM; the VM's record";
@@ -66,6 +71,14 @@ Examples:
   provision run --out results/4k -- --frames 4k --messages 0
   provision run --guest-args '--spin pause' -- --messages 10000
   provision run --guest-load cpu=2,memory=1 --out results/loaded";
+
+const DOORBELL_SERVER_EXAMPLES: &str = "\
+Examples:
+  provision doorbell-server --socket /tmp/bell.sock
+  provision doorbell-server --socket /tmp/bell.sock --shm /dev/shm/ivshmem --vectors 4
+For each QEMU:
+  qemu-system-x86_64 ... -chardev socket,id=doorbell,path=/tmp/bell.sock \\
+    -device ivshmem-doorbell,chardev=doorbell,vectors=2";
 
 /// Start, inspect and stop the VM whose shared memory is measured.
 #[derive(Debug, Parser)]
@@ -106,10 +119,20 @@ pub enum Command {
     Check(CheckArgs),
     /// Show what the cache holds, and remove what no VM needs.
     Clean(CleanArgs),
+    /// Serve ivshmem-doorbell devices of any QEMU: shared memory, and interrupts from peer to peer.
+    #[command(after_help = DOORBELL_SERVER_EXAMPLES)]
+    DoorbellServer(DoorbellServerArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the man pages into a directory.
     Man(ManArgs),
+}
+
+/// Vectors of a peer unless the user says otherwise.
+const DEFAULT_VECTORS: u16 = 2;
+
+fn vectors() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=i64::from(VECTORS_MAX))
 }
 
 /// The kinds of guest.
@@ -160,15 +183,25 @@ pub struct UpArgs {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
     /// The file that both sides map; created if absent, and then removed by down [default: /dev/shm/ivshmem; with
-    /// --hugepages ivshmem-NAME in /dev/hugepages, or wherever such pages are mounted].
-    #[arg(long, value_name = "PATH")]
-    pub shm: Option<PathBuf>,
+    /// --hugepages ivshmem-NAME in /dev/hugepages, or wherever such pages are mounted]. With --doorbell also memfd:
+    /// sealed memory that only those get who join the server.
+    #[arg(long, value_name = "PATH|memfd")]
+    pub shm: Option<Shm>,
     /// Its size, a power of two.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub shm_size: Bytes,
     /// Put the region into huge pages, of 2 MiB unless said otherwise; they have to be reserved.
     #[arg(long, value_enum, value_name = "2M|1G", num_args = 0..=1, default_missing_value = "2M")]
     pub hugepages: Option<HugePage>,
+    /// Give the device interrupts (ivshmem-doorbell), and start the server they need; down ends it.
+    #[arg(long)]
+    pub doorbell: bool,
+    /// Interrupts of each peer.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VECTORS, requires = "doorbell", value_parser = vectors())]
+    pub vectors: u16,
+    /// Give the guest an IOMMU, so that vfio-pci can pass the device's interrupts to a program; the machine is q35 then.
+    #[arg(long, requires = "doorbell")]
+    pub viommu: bool,
     /// Host CPUs for the vCPUs: auto leaves the first to the host's tool; or none; or a list such as 1,3-5.
     #[arg(long, value_name = "auto|none|LIST", default_value = "auto")]
     pub cpu_pin: CpuPin,
@@ -232,7 +265,7 @@ pub struct DebianArgs {
     /// Start over: a new disk and a cold boot. What the VM had written is lost.
     #[arg(long)]
     pub fresh: bool,
-    /// Boot the disk as it was left, and keep no snapshot.
+    /// Boot the disk as it was left, and keep no snapshot; with --doorbell there is none either.
     #[arg(long, conflicts_with = "fresh")]
     pub no_snapshot: bool,
     /// More for the kernel's command line, for an image that is booted by its own kernel.
@@ -422,6 +455,29 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// What `doorbell-server` takes.
+#[derive(Debug, Args)]
+pub struct DoorbellServerArgs {
+    /// Where it listens; removed at the end.
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// What peers share: a region file, created if absent and then removed at the end, or sealed memory without a file.
+    #[arg(long, value_name = "PATH|memfd", default_value = MEMFD)]
+    pub shm: Shm,
+    /// Its size, a power of two.
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub size: Bytes,
+    /// Interrupts of each peer: what the devices are given as vectors.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VECTORS, value_parser = vectors())]
+    pub vectors: u16,
+    /// Most peers at once.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_peers: u32,
+    /// Print what happens as JSON, one object a line, on standard output.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `man` takes.

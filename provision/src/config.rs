@@ -8,6 +8,7 @@ use ivshmem_proto::region_file;
 use crate::Error;
 use crate::accel::Asked;
 use crate::cli::{Guest, UpArgs, UserDataMode};
+use crate::doorbell_server::{MEMFD, Shm};
 use crate::hugepages::{self, HugePage, HugePageError, Place};
 use crate::image::{self, ImageChoice};
 use crate::name::VmName;
@@ -49,6 +50,10 @@ pub struct UpConfig {
     pub region: Place,
     /// Its size: a power of two within the layout's limits, and at least one page.
     pub shm_bytes: u64,
+    /// Interrupts of each peer, where the device has some; the region's path may be [`MEMFD`] then.
+    pub doorbell_vectors: Option<u16>,
+    /// Whether the guest has an IOMMU.
+    pub viommu: bool,
     /// Where the vCPUs go.
     pub cpu_pin: CpuPin,
     /// The guest program the user named.
@@ -135,12 +140,22 @@ impl TryFrom<UpArgs> for UpConfig {
         };
         let name =
             args.name.map_or_else(|| args.guest.as_str().parse(), Ok).map_err(|e| bad("--name", &"", &e))?;
-        let shm = args.shm.map(|path| absolute("--shm", &path, "name a file under /dev/shm")).transpose()?;
-        let region = region(args.hugepages, shm, args.shm_size, &name)?;
+        let region = match args.shm {
+            Some(Shm::Memfd) => memfd(args.doorbell, args.hugepages)?,
+            Some(Shm::File(path)) => {
+                let path = absolute("--shm", &path, "name a file under /dev/shm")?;
+                region(args.hugepages, Some(path), args.shm_size, &name)?
+            }
+            None => region(args.hugepages, None, args.shm_size, &name)?,
+        };
         let guest = match args.guest {
             Guest::Micro => GuestConfig::Micro {
+                command_line: command_line(
+                    &args.micro.guest_args,
+                    args.doorbell && args.micro.kernel.is_none(),
+                    args.viommu,
+                )?,
                 kernel: args.micro.kernel,
-                command_line: command_line(&args.micro.guest_args)?,
             },
             Guest::Debian => {
                 let debian = args.debian;
@@ -167,7 +182,8 @@ impl TryFrom<UpArgs> for UpConfig {
                     user_data,
                     ssh_port: debian.ssh_port,
                     fresh: debian.fresh,
-                    snapshot: !debian.no_snapshot,
+                    // A guest's driver of the device would be restored with interrupts that a new server made anew.
+                    snapshot: !(debian.no_snapshot || args.doorbell),
                     kernel_args: debian.kernel_args,
                 }))
             }
@@ -179,6 +195,8 @@ impl TryFrom<UpArgs> for UpConfig {
             memory_bytes: memory.0,
             region,
             shm_bytes: args.shm_size.0,
+            doorbell_vectors: args.doorbell.then_some(args.vectors),
+            viommu: args.viommu,
             cpu_pin: args.cpu_pin,
             guest_reader: args.guest_reader,
             qemu: args.qemu,
@@ -186,6 +204,22 @@ impl TryFrom<UpArgs> for UpConfig {
             kvm_device: args.kvm_device,
             guest,
         })
+    }
+}
+
+/// Memory without a file: only a server can hand it to both sides.
+fn memfd(doorbell: bool, hugepages: Option<HugePage>) -> Result<Place, Error> {
+    match (doorbell, hugepages) {
+        (false, _) => {
+            let why = "only a doorbell server can share memory without a file: add --doorbell, or name a file (./memfd)";
+            Err(bad("--shm", &MEMFD, &why))
+        }
+        (true, Some(page)) => {
+            let why =
+                "memory without a file has ordinary pages: leave --shm out, or name a file on a hugetlbfs";
+            Err(bad("--hugepages", &page, &why))
+        }
+        (true, None) => Ok(Place { path: MEMFD.into(), page: None, mount_at: None }),
     }
 }
 
@@ -246,9 +280,9 @@ fn check_kernel_args(flag: &'static str, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn command_line(guest_args: &str) -> Result<String, Error> {
+fn command_line(guest_args: &str, has_modules: bool, viommu: bool) -> Result<String, Error> {
     check_kernel_args("--guest-args", guest_args)?;
-    let line = kernel_command_line(guest_args, false);
+    let line = kernel_command_line(guest_args, has_modules, viommu);
     if line.len() > COMMAND_LINE_BYTES_MAX {
         let over = line.len() - COMMAND_LINE_BYTES_MAX;
         let why = format!("{over} characters more than a kernel command line holds");
@@ -293,6 +327,17 @@ mod tests {
     }
 
     #[test]
+    fn a_doorbell_has_vectors_and_rules_a_snapshot_out() {
+        let plain = config(&["--guest", "micro"]).unwrap();
+        assert_eq!((plain.doorbell_vectors, plain.viommu), (None, false));
+        let memfd = config(&["--doorbell", "--viommu", "--shm", "memfd"]).unwrap();
+        assert_eq!((memfd.doorbell_vectors, memfd.viommu), (Some(2), true));
+        assert_eq!(memfd.region.path.as_os_str(), MEMFD);
+        let GuestConfig::Debian(debian) = memfd.guest else { panic!("{memfd:?}") };
+        assert!(!debian.snapshot);
+    }
+
+    #[test]
     fn paths_become_absolute() {
         let config = config(&["--guest", "micro", "--shm", "here"]).unwrap();
         assert_eq!(config.region.path, std::env::current_dir().unwrap().join("here"));
@@ -302,12 +347,14 @@ mod tests {
     fn refusals_say_what_to_write() {
         let micro = ["--guest", "micro"];
         let long = "x".repeat(2000);
-        let cases: [&[&str]; 8] = [
+        let cases: [&[&str]; 10] = [
             &["--fresh"],
             &["--memory", "64M"],
             &["--shm-size", "60M"],
             &["--hugepages", "--shm", "/dev/shm/ivshmem"],
             &["--hugepages", "1G", "--shm", "/dev/shm/ivshmem"],
+            &["--shm", "memfd"],
+            &["--shm", "memfd", "--doorbell", "--hugepages"],
             &["--guest-args", "--spin\tpause"],
             &["--guest-args", "--log \"a b\""],
             &["--guest-args", &long],

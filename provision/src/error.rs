@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::accel::KvmUnusable;
 use crate::deploy::DeployError;
+use crate::doorbell_server::DoorbellError;
 use crate::driver::DriverError;
 use crate::guest_binary::GuestBinaryError;
 use crate::hugepages::HugePageError;
@@ -90,6 +91,15 @@ pub enum Error {
     /// The region cannot lie in huge pages.
     #[error(transparent)]
     HugePages(#[from] HugePageError),
+    /// The server for doorbells cannot serve.
+    #[error(transparent)]
+    Doorbell(#[from] DoorbellError),
+    /// The server that `up` starts does not start.
+    #[error("the doorbell server does not start: {said}")]
+    DoorbellServer {
+        /// Its last words.
+        said: String,
+    },
     /// The state is unusable.
     #[error(transparent)]
     State(#[from] StateError),
@@ -116,14 +126,16 @@ pub enum Error {
     /// There is no QEMU.
     #[error(transparent)]
     NoQemu(#[from] NoQemu),
-    /// QEMU has no ivshmem.
+    /// QEMU has no ivshmem, or no IOMMU.
     #[error(
-        "{qemu} has no ivshmem-plain device: install Debian's QEMU with 'apt-get install qemu-system-x86', or name \
+        "{qemu} has no {device} device: install Debian's QEMU with 'apt-get install qemu-system-x86', or name \
          another with --qemu PATH"
     )]
     NoIvshmem {
         /// The executable.
         qemu: PathBuf,
+        /// What it has not.
+        device: &'static str,
     },
     /// KVM was insisted on.
     #[error(transparent)]
@@ -236,15 +248,20 @@ pub enum Error {
     },
     /// Kernel arguments for an image that brings its own boot loader.
     #[error(
-        "--kernel-args: this image is booted by its own boot loader ({image}); change its arguments in the guest"
+        "{flag}: this image is booted by its own boot loader ({image}): change its kernel's arguments in the guest, or \
+         take an image that was built here, with --image mirror"
     )]
     KernelArgsUnused {
+        /// The flag that asks for some.
+        flag: &'static str,
         /// The image.
         image: String,
     },
     /// A process does not die.
-    #[error("QEMU (pid {pid}) does not end, not even by SIGKILL: see 'ps -o stat,wchan {pid}'")]
+    #[error("{what} (pid {pid}) does not end, not even by SIGKILL: see 'ps -o stat,wchan {pid}'")]
     Immortal {
+        /// What it is.
+        what: &'static str,
         /// Its pid.
         pid: u32,
     },
@@ -416,7 +433,8 @@ mod tests {
             Error::AlreadyUp { name: name.clone(), pid: 12, since: "2026-11-20T20:00:00Z".into() },
             Error::Busy { name: name.clone(), holder: Some(7) },
             Error::RegionTaken { shm_path: "/dev/shm/ivshmem".into(), vm: name.clone() },
-            Error::NoIvshmem { qemu: "/usr/bin/qemu-system-x86_64".into() },
+            Error::NoIvshmem { qemu: "/usr/bin/qemu-system-x86_64".into(), device: "ivshmem-plain" },
+            Error::DoorbellServer { said: "no room for 67108864 bytes".into() },
             Error::QemuDied {
                 status: "exit status: 1".into(),
                 said: "qemu: cannot set up guest memory".into(),
@@ -441,7 +459,7 @@ mod tests {
             Error::NoDevice,
             Error::OtherImage { name: name.clone(), image: "Debian 12 (lean)".into() },
             Error::OtherDiskSize { name: name.clone(), is: Bytes(20 << 30), wanted: Bytes(30 << 30) },
-            Error::KernelArgsUnused { image: "Debian 12 generic".into() },
+            Error::KernelArgsUnused { flag: "--kernel-args", image: "Debian 12 generic".into() },
             Error::NoSsh { name: name.clone() },
             Error::Ssh { name: name.clone(), source: SshError::Refused { port: 2222 } },
             Error::GuestReader { name: name.clone(), said: "no device 1af4:1110".into() },

@@ -1,5 +1,5 @@
-//! Builds and drives the virtual machine whose shared memory is measured: QEMU with an `ivshmem-plain` device, a
-//! guest that holds one static program, under KVM where that is real and TCG where it is not.
+//! Builds and drives the virtual machine whose shared memory is measured: QEMU with an `ivshmem-plain` or
+//! `ivshmem-doorbell` device, the server behind the latter, a guest that holds one static program, under KVM where that is real and TCG where it is not.
 //!
 //! [`command`] has one module for each subcommand; everything else is what they are made of. Errors are
 //! [`Error`], each one line that says what to do next.
@@ -15,6 +15,8 @@ pub mod command;
 pub mod config;
 pub mod deploy;
 pub mod disk;
+pub mod doorbell;
+pub mod doorbell_server;
 pub mod driver;
 mod error;
 pub mod guest_binary;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::accel::{Accelerator, Asked};
+use crate::doorbell_server::is_memfd;
 pub use crate::progress::Progress;
 use crate::size::Bytes;
 use crate::state::{AcceleratorRecord, Start, VmRecord};
@@ -36,7 +37,11 @@ pub fn summary(vm: &VmRecord) -> String {
         return text;
     }
     let default_region = vm.shm_path.as_os_str() == "/dev/shm/ivshmem";
-    let shm = if default_region { String::new() } else { format!(" --shm {}", vm.shm_path.display()) };
+    let shm = match &vm.doorbell {
+        Some(doorbell) if is_memfd(&vm.shm_path) => format!(" --server {}", doorbell.socket.display()),
+        _ if default_region => String::new(),
+        _ => format!(" --shm {}", vm.shm_path.display()),
+    };
     let _ = writeln!(text, "Measure with 'host-writer{shm}', stop with 'provision down{}'.", name_flag(vm));
     text
 }
@@ -62,7 +67,11 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
         vm.vcpu_threads.iter().filter_map(|t| t.cpu).map(|cpu| cpu.to_string()).collect();
     let pinned =
         if pinned.is_empty() { "not pinned".to_owned() } else { format!("on CPU {}", pinned.join(",")) };
-    let made = if vm.shm_created { "created, removed by down" } else { "was there, stays" };
+    let made = match vm.shm_created {
+        true => "created, removed by down",
+        false if is_memfd(&vm.shm_path) => "sealed, only for those who join the server",
+        false => "was there, stays",
+    };
     let pages = vm.hugepages.map_or_else(String::new, |page| format!(" in huge pages of {page}"));
     let guest = vm.ready.strip_prefix("READY").unwrap_or(&vm.ready).trim();
     let mut facts = vec![
@@ -78,6 +87,13 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
         ),
         ("guest", if guest.is_empty() { "ready".to_owned() } else { guest.to_owned() }),
     ];
+    if let Some(doorbell) = &vm.doorbell {
+        let vectors =
+            if doorbell.vectors == 1 { "1 vector" } else { &format!("{} vectors", doorbell.vectors) };
+        let iommu = if vm.viommu { ", the guest has an IOMMU" } else { "" };
+        let server = format!("server {} (pid {})", doorbell.socket.display(), doorbell.server_pid);
+        facts.insert(2, ("doorbell", format!("{vectors}, {server}{iommu}")));
+    }
     if let Some(disk) = &vm.disk {
         let next = match disk.snapshot {
             true => {
@@ -110,6 +126,8 @@ pub fn accelerator_note(record: &AcceleratorRecord) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::accel::Rung;
+    use crate::doorbell::DoorbellRecord;
+    use crate::doorbell_server::MemoryKind;
     use crate::state::{KernelRecord, PhasesMs, QemuRecord, SCHEMA, VcpuThread};
 
     /// A record as `up` would write it.
@@ -139,6 +157,8 @@ pub(crate) mod tests {
             shm_path: "/dev/shm/ivshmem".into(),
             shm_bytes: 64 << 20,
             hugepages: None,
+            doorbell: None,
+            viommu: false,
             shm_created: true,
             shm_inode: 7,
             kernel: KernelRecord {
@@ -170,6 +190,33 @@ pub(crate) mod tests {
         assert!(summary(&vm).ends_with(
             "Measure with 'host-writer --shm /dev/shm/b', stop with 'provision down --name b'.\n"
         ));
+    }
+
+    /// The same with doorbells and without a file.
+    pub(crate) fn doorbell_example() -> VmRecord {
+        let doorbell = DoorbellRecord {
+            server_pid: 122,
+            server_pid_start_time_ticks: 998,
+            socket: "/state/micro/doorbell.sock".into(),
+            vectors: 2,
+            memory: MemoryKind::Memfd,
+        };
+        let shm_path = "memfd".into();
+        VmRecord {
+            doorbell: Some(doorbell),
+            viommu: true,
+            shm_path,
+            shm_created: false,
+            shm_inode: 0,
+            ..example()
+        }
+    }
+
+    #[test]
+    fn a_doorbell_server_is_told_beside_the_region() {
+        insta::assert_snapshot!(summary(&doorbell_example()));
+        let record = serde_json::to_value(doorbell_example().doorbell).unwrap();
+        assert_eq!(record["memory"], "memfd");
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn stop(
     if asked.is_ok() && ended(&process, Instant::now() + patience, interrupts)? {
         return Ok("is down".to_owned());
     }
-    end_process(vm.process())?;
+    end_process("QEMU", vm.process())?;
     Ok(match asked {
         Ok(()) if has_disk => format!("did not power off within {} s and was killed", patience.as_secs()),
         _ => "did not answer and was killed".to_owned(),

@@ -9,9 +9,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Error;
+use crate::doorbell_server::is_memfd;
 use crate::guest_load::ENVIRONMENT;
 use crate::interrupt::{Interrupted, Interrupts, unblocked};
 use crate::process::ProcessId;
+use crate::state::VmRecord;
 use crate::wait::readable;
 
 /// The program: the chosen one, else the one beside this executable.
@@ -38,7 +40,7 @@ pub(super) fn find(chosen: Option<&Path>) -> Result<PathBuf, Error> {
 /// It does not start.
 pub(super) fn measure(
     program: &Path,
-    shm_path: &Path,
+    vm: &VmRecord,
     out: &Path,
     options: &[String],
     guest_load: Option<&str>,
@@ -46,7 +48,12 @@ pub(super) fn measure(
 ) -> Result<u8, Error> {
     let failed = |e| Error::io(format!("run {}", program.display()), e);
     let mut command = Command::new(program);
-    command.arg("--shm").arg(shm_path).arg("--out").arg(out).args(options);
+    match &vm.doorbell {
+        // Memory without a file comes from the server.
+        Some(doorbell) if is_memfd(&vm.shm_path) => command.arg("--server").arg(&doorbell.socket),
+        _ => command.arg("--shm").arg(&vm.shm_path),
+    };
+    command.arg("--out").arg(out).args(options);
     match guest_load {
         Some(load) => command.env(ENVIRONMENT, load),
         None => command.env_remove(ENVIRONMENT),

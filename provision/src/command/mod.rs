@@ -5,6 +5,7 @@ mod clean;
 mod completions;
 mod console;
 mod deploy;
+mod doorbell_server;
 mod down;
 mod driver;
 mod find;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Down(args) => down::run(&args),
         Command::Console(args) => console::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::DoorbellServer(args) => doorbell_server::run(args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Ssh(args) => ssh::run(&args),

@@ -40,8 +40,8 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(format!("create {}", args.out.display()), e))?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
     let measure = |load: Option<&str>| {
-        let (shm, options) = (&vm.shm_path, &args.host_writer_args);
-        host_writer::measure(&host_writer, shm, &args.out, options, load, &interrupts)
+        let options = &args.host_writer_args;
+        host_writer::measure(&host_writer, &vm, &args.out, options, load, &interrupts)
     };
     let (measured, log, load) = if vm.ssh.is_some() {
         let (ssh, process) = find::reachable(&vm)?;

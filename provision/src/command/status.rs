@@ -25,6 +25,8 @@ struct Status {
     state: &'static str,
     /// QEMU's own word for a running VM, or why it has none.
     qemu: Option<String>,
+    /// Whether the doorbell server of a running VM lives: `running` or `dead`.
+    doorbell_server: Option<&'static str>,
     vm: Option<Box<VmRecord>>,
     /// What is kept of a Debian VM, running or not.
     disk: Option<DiskRecord>,
@@ -58,11 +60,14 @@ fn examine(directory: &VmDirectory) -> Result<Status, Error> {
             .and_then(|mut monitor| monitor.run_state())
             .unwrap_or_else(|e| format!("does not answer: {e}"))
     });
+    let server = vm.as_ref().filter(|_| state == "running").and_then(|vm| vm.doorbell_server());
+    let doorbell_server = server.map(|server| if server.is_alive() { "running" } else { "dead" });
     Ok(Status {
         schema: "ivshmem-status/1",
         name: directory.name().clone(),
         state,
         qemu,
+        doorbell_server,
         vm,
         disk: directory.read_disk()?,
     })
@@ -94,6 +99,14 @@ fn text(status: &Status) -> String {
     for (label, value) in facts(vm) {
         let _ = writeln!(text, "  {label:<12} {value}");
     }
+    if status.doorbell_server == Some("dead") {
+        let _ = writeln!(
+            text,
+            "  {:<12} its server is dead: who was there can still ring, but nobody can join, and QEMU cannot rejoin: \
+             'provision down' && 'provision up'",
+            "doorbell"
+        );
+    }
     let _ = writeln!(text, "  {:<12} {}, milliseconds since QEMU's start:", "start", how_started(vm));
     for (phase, ms) in vm.phases_ms.seen() {
         let _ = writeln!(text, "  {:<12} {ms:>8.0}  {phase}", "");
@@ -104,7 +117,7 @@ fn text(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::example;
+    use crate::report::tests::{doorbell_example, example};
 
     fn status(state: &'static str, vm: Option<VmRecord>) -> Status {
         let qemu = (state == "running").then(|| "running".to_owned());
@@ -113,6 +126,7 @@ mod tests {
             name: "micro".parse().unwrap(),
             state,
             qemu,
+            doorbell_server: None,
             vm: vm.map(Box::new),
             disk: None,
         }
@@ -122,6 +136,7 @@ mod tests {
     fn each_state_as_the_user_sees_it() {
         let texts = [
             text(&status("running", Some(example()))),
+            text(&Status { doorbell_server: Some("dead"), ..status("running", Some(doorbell_example())) }),
             text(&status("starting", None)),
             text(&status("dead", Some(example()))),
             text(&status("dead", None)),

@@ -10,6 +10,7 @@ use crate::accel::{Asked, Verdict, ladder};
 use crate::claim::Claim;
 use crate::cli::UpArgs;
 use crate::config::UpConfig;
+use crate::doorbell::Server;
 use crate::interrupt::Interrupts;
 use crate::keep::{self, utc_now};
 use crate::pin;
@@ -45,7 +46,11 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     let qemu = binary::find(&config.qemu)?;
     let allowed = pin::allowed_cpus().map_err(|e| Error::io("read the CPU affinity", e))?;
     let pins = pin::plan(&config.cpu_pin, config.vcpus, &allowed)?;
-    let (mut claim, swept) = Claim::take(directory_of(&config.name)?, &config.region.path)?;
+    let directory = directory_of(&config.name)?;
+    if config.doorbell_vectors.is_some() {
+        directory.check_doorbell_socket()?;
+    }
+    let (mut claim, swept) = Claim::take(directory, &config.region.path)?;
     if swept {
         progress.note(&format!("removed what a dead VM {} had left", config.name));
     }
@@ -54,6 +59,8 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     }
     let (verdict, parts) = climb_and_prepare(config, &mut claim, &interrupts, progress)?;
     interrupts.check()?;
+    // It lives as long as this start, unless that succeeds.
+    let server = doorbell_server(config, &mut claim, &interrupts)?;
     let (mut up, kernel_sha256) = thread::scope(|scope| {
         // The kernel's digest is for the record only: it is computed while the guest boots.
         let digest = scope.spawn(|| parts.kernel_path().and_then(sha256));
@@ -87,6 +94,8 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
         shm_path: config.region.path.clone(),
         shm_bytes: config.shm_bytes,
         hugepages: config.region.page,
+        doorbell: server.as_ref().map(|server| server.record.clone()),
+        viommu: config.viommu,
         shm_created: claim.created_region(),
         shm_inode: parts.shm_inode(),
         kernel: KernelRecord {
@@ -107,7 +116,22 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     interrupts.check()?;
     claim.keep(&record)?;
     up.qemu.release();
+    if let Some(server) = server {
+        server.release();
+    }
     Ok(record)
+}
+
+/// Starts the VM's doorbell server, if it shall have one: QEMU connects while it starts.
+fn doorbell_server(
+    config: &UpConfig,
+    claim: &mut Claim,
+    interrupts: &Interrupts,
+) -> Result<Option<Server>, Error> {
+    let Some(mut server) = Server::start(config, claim.directory())? else { return Ok(None) };
+    claim.doorbell_server_started(server.id())?;
+    server.listens(interrupts)?;
+    Ok(Some(server))
 }
 
 /// Chooses the accelerator and makes the files. The climb mostly waits for the tiny guest; files are made meanwhile.

@@ -69,12 +69,14 @@ pub fn obtain(
     Ok(built)
 }
 
-/// All modules that a micro guest may need for interrupts, in loading order: for the driver, and for VFIO.
+/// All modules that a micro guest may need for interrupts, in loading order: the driver's, and where there is an IOMMU,
+/// VFIO's.
 ///
 /// # Errors
 /// [`crate::Error`]: the kernel is one of the user's, or something is not to be had.
 pub fn micro_guest_modules(
     kernel: &KernelImage,
+    viommu: bool,
     cache_root: &Path,
     interrupts: &Interrupts,
     progress: Progress,
@@ -88,7 +90,9 @@ pub fn micro_guest_modules(
     let path = obtain(release, cache_root, interrupts, progress)?;
     let image = fs::read(&path).map_err(DriverError::io(&path))?;
     modules.push(KernelModule { name: NAME.to_owned(), image });
-    modules.extend(stock(&["vfio_iommu_type1", "vfio-pci"])?);
+    if viommu {
+        modules.extend(stock(&["vfio_iommu_type1", "vfio-pci"])?);
+    }
     Ok(modules)
 }
 

@@ -16,7 +16,7 @@ use crate::keep::utc_now;
 use crate::keys::KeyPair;
 use crate::paths::cache_root;
 use crate::port::SshPort;
-use crate::qemu::args::{Boot, MAC, READY_PORT, debian_command_line};
+use crate::qemu::args::{Boot, IOMMU_ARGUMENT, MAC, READY_PORT, debian_command_line};
 use crate::report::Progress;
 use crate::seed::{Seed, SeedWish, UserData};
 use crate::size::Bytes;
@@ -106,12 +106,13 @@ pub fn prepare(
     }
     seed.write_volume(&directory.seed())?;
     let root = disk.base_image.direct_boot.as_ref().map(|boot| boot.root.as_str());
-    match root {
-        Some(_) => {}
-        None if debian.kernel_args.trim().is_empty() => {}
-        None => return Err(Error::KernelArgsUnused { image: disk.base_image.to_string() }),
+    let iommu = if config.viommu { IOMMU_ARGUMENT } else { "" };
+    let unused = [("--kernel-args", debian.kernel_args.trim()), ("--viommu", iommu)];
+    if let (None, Some((flag, _))) = (root, unused.into_iter().find(|(_, args)| !args.is_empty())) {
+        return Err(Error::KernelArgsUnused { flag, image: disk.base_image.to_string() });
     }
-    let append = debian_command_line(root.unwrap_or_default(), &debian.kernel_args);
+    let more = format!("{iommu} {}", debian.kernel_args);
+    let append = debian_command_line(root.unwrap_or_default(), &more);
     Ok(DebianParts {
         disk,
         new_user_data: given,

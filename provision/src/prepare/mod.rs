@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::claim::Claim;
 use crate::config::{GuestConfig, UpConfig};
+use crate::doorbell_server::is_memfd;
 use crate::hex::hex;
 use crate::hugepages::{HugePage, HugePageError, Place, Pool};
 use crate::interrupt::Interrupts;
@@ -97,9 +98,13 @@ pub fn sha256(path: &Path) -> Option<String> {
     Some(hex(&Sha256::digest(std::fs::read(path).ok()?)))
 }
 
-/// Makes sure of the region's file, all of it allocated, and returns its inode.
+/// Makes sure of the region's file, all of it allocated, and returns its inode; 0 for memory without a file, which the
+/// doorbell server makes.
 fn region(config: &UpConfig, claim: &mut Claim) -> Result<u64, Error> {
     let Place { path, page, mount_at } = &config.region;
+    if is_memfd(path) {
+        return Ok(0);
+    }
     if let Some(page) = *page {
         if !path.exists() {
             check_pool(page, config.shm_bytes)?;

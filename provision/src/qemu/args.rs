@@ -10,6 +10,9 @@ use crate::name::VmName;
 /// Where the guest finds the port it reports to, after ` -- ` on the kernel's command line.
 const READY_PORT_ARGUMENTS: &str = "--ready-port /dev/ttyS1";
 
+/// What makes a Debian kernel use the IOMMU it has.
+pub const IOMMU_ARGUMENT: &str = "intel_iommu=on";
+
 /// The block node of a Debian guest's disk, which also holds its snapshot.
 pub const DISK_NODE: &str = "disk";
 /// The network of a Debian guest.
@@ -37,6 +40,10 @@ pub struct Machine<'a> {
     pub shm_path: &'a Path,
     /// The region's size.
     pub shm_bytes: u64,
+    /// The device through which the guest sees it.
+    pub device: Device<'a>,
+    /// Whether the guest has an IOMMU.
+    pub viommu: bool,
     /// Where the first serial port is logged.
     pub serial_log: &'a Path,
     /// The second monitor's socket.
@@ -45,6 +52,20 @@ pub struct Machine<'a> {
     pub sandbox: bool,
     /// What is particular to the guest.
     pub guest: GuestMachine<'a>,
+}
+
+/// The ivshmem device.
+#[derive(Debug, Clone, Copy)]
+pub enum Device<'a> {
+    /// Memory.
+    Plain,
+    /// Memory and interrupts, both from a server: QEMU connects while it starts, and waits for what the server says.
+    Doorbell {
+        /// Where the server listens.
+        socket: &'a Path,
+        /// Interrupts of each peer.
+        vectors: u16,
+    },
 }
 
 /// What each guest has for itself.
@@ -84,9 +105,14 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
     args.option("-display", "none");
     args.option("-name", machine.name.as_str());
     // pc (i440FX) and not q35: both boot the micro guest in the same time within the noise (medians of seven
-    // 1.91 s and 2.00 s under TCG), and pc has fewer devices of its own that a measurement could meet. Neither
-    // guest needs PCI Express: ivshmem-plain has no interrupt.
-    args.option("-machine", "pc,usb=off");
+    // 1.91 s and 2.00 s under TCG), and pc has fewer devices of its own that a measurement could meet. Only an
+    // IOMMU needs q35, and under KVM an interrupt controller of which QEMU has the half that remaps.
+    let chipset = match (machine.viommu, machine.accelerator) {
+        (false, _) => "pc,usb=off",
+        (true, Accelerator::Tcg) => "q35,usb=off",
+        (true, Accelerator::Kvm) => "q35,usb=off,kernel-irqchip=split",
+    };
+    args.option("-machine", chipset);
     match machine.accelerator {
         Accelerator::Kvm => args.option("-accel", "kvm").option("-cpu", "host"),
         // Without ERMS: TCG runs `rep movsb` and `rep stosb` byte by byte, and where the feature is advertised the
@@ -96,13 +122,26 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
     };
     args.option("-smp", machine.vcpus.to_string());
     args.option("-m", format!("size={}B", machine.memory_bytes));
-    args.with_path(
-        "-object",
-        &format!("memory-backend-file,id=region,share=on,size={}B,mem-path=", machine.shm_bytes),
-        machine.shm_path,
-    );
+    if machine.viommu {
+        // Before all other devices: what is there already is not behind it.
+        args.option("-device", "intel-iommu,intremap=on");
+    }
     // `master=on` is what lets a VM with this device be saved and restored.
-    args.option("-device", "ivshmem-plain,memdev=region,master=on");
+    match machine.device {
+        Device::Plain => {
+            args.with_path(
+                "-object",
+                &format!("memory-backend-file,id=region,share=on,size={}B,mem-path=", machine.shm_bytes),
+                machine.shm_path,
+            );
+            args.option("-device", "ivshmem-plain,memdev=region,master=on")
+        }
+        Device::Doorbell { socket, vectors } => {
+            args.with_path("-chardev", "socket,id=doorbell,path=", socket);
+            let device = format!("ivshmem-doorbell,chardev=doorbell,vectors={vectors},master=on");
+            args.option("-device", device)
+        }
+    };
     args.with_path("-chardev", "file,id=console,path=", machine.serial_log);
     args.option("-serial", "chardev:console");
     args.option("-chardev", "socket,id=ready,fd=1");
@@ -132,16 +171,24 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
 /// - `noreplace-smp`: with one vCPU the kernel rewrites thousands of its `lock` prefixes, each of which voids
 ///   translated code, 0.17 s. Kernel code only: what the guest program executes is the same with and without.
 /// - `nomodule`: nothing is there to load. With it the kernel refuses modules for good, so not where some are.
+/// - `intel_iommu=on`, where there is one: Debian's kernel leaves it off otherwise.
 ///
 /// Left alone because it could change what is measured: mitigations (they cost system calls and faults, not
 /// loops over mapped memory, and users run with them), the clock source, C-states, `idle=`. `nokaslr` would save
 /// 0.1 s, but only the decompressor knows the word: the kernel proper hands it on to the guest program as an
 /// argument. Without effect here: `tsc=reliable`, `no_timer_check`, `i8042.*`, `random.trust_cpu=on`.
-pub fn kernel_command_line(guest_args: &str, has_modules: bool) -> String {
-    let kernel = "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp";
-    let modules = if has_modules { "" } else { " nomodule" };
+pub fn kernel_command_line(guest_args: &str, has_modules: bool, viommu: bool) -> String {
+    let mut kernel =
+        "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp".to_owned();
+    if !has_modules {
+        kernel.push_str(" nomodule");
+    }
+    if viommu {
+        kernel.push(' ');
+        kernel.push_str(IOMMU_ARGUMENT);
+    }
     let guest = format!("{READY_PORT_ARGUMENTS} {}", guest_args.trim());
-    format!("{kernel}{modules} -- {}", guest.trim_end())
+    format!("{kernel} -- {}", guest.trim_end())
 }
 
 /// The command line of a Debian kernel that is booted without its boot loader. `more` is the user's.
@@ -213,6 +260,16 @@ mod tests {
     use super::*;
 
     fn lines(accelerator: Accelerator, shm_path: &str, sandbox: bool, guest: GuestMachine<'_>) -> String {
+        lines_with(accelerator, shm_path, sandbox, guest, (Device::Plain, false))
+    }
+
+    fn lines_with(
+        accelerator: Accelerator,
+        shm_path: &str,
+        sandbox: bool,
+        guest: GuestMachine<'_>,
+        (device, viommu): (Device<'_>, bool),
+    ) -> String {
         let name = "vm".parse().unwrap();
         let machine = Machine {
             name: &name,
@@ -221,6 +278,8 @@ mod tests {
             memory_bytes: 512 << 20,
             shm_path: Path::new(shm_path),
             shm_bytes: 64 << 20,
+            device,
+            viommu,
             serial_log: Path::new("/state/vm/serial.log"),
             qmp_socket: Path::new("/state/vm/qmp.sock"),
             sandbox,
@@ -234,13 +293,49 @@ mod tests {
             .replace('\u{0}', "\n")
     }
 
-    fn micro(accelerator: Accelerator, shm_path: &str, sandbox: bool) -> String {
-        let boot = Boot {
+    fn micro_machine() -> GuestMachine<'static> {
+        GuestMachine::Micro(Boot {
             kernel: Path::new("/cache/vmlinuz"),
             initrd: Path::new("/state/vm/initramfs.cpio"),
             append: "console=ttyS0 -- --ready-port /dev/ttyS1",
+        })
+    }
+
+    fn micro(accelerator: Accelerator, shm_path: &str, sandbox: bool) -> String {
+        lines(accelerator, shm_path, sandbox, micro_machine())
+    }
+
+    fn doorbell(accelerator: Accelerator, viommu: bool) -> String {
+        let device = Device::Doorbell { socket: Path::new("/state/a,b/doorbell.sock"), vectors: 2 };
+        lines_with(accelerator, "memfd", true, micro_machine(), (device, viommu))
+    }
+
+    #[test]
+    fn a_doorbell_changes_the_device_and_where_its_memory_comes_from() {
+        let (plain, doorbell) = (micro(Accelerator::Tcg, "memfd", true), doorbell(Accelerator::Tcg, false));
+        let differ = |a: &str, b: &str| {
+            a.lines().filter(|line| !b.lines().any(|other| other == *line)).collect::<Vec<_>>().join("\n")
         };
-        lines(accelerator, shm_path, sandbox, GuestMachine::Micro(boot))
+        assert_eq!(
+            differ(&doorbell, &plain),
+            "-chardev socket,id=doorbell,path=/state/a,,b/doorbell.sock\n\
+             -device ivshmem-doorbell,chardev=doorbell,vectors=2,master=on"
+        );
+        assert_eq!(
+            differ(&plain, &doorbell),
+            "-object memory-backend-file,id=region,share=on,size=67108864B,mem-path=memfd\n\
+             -device ivshmem-plain,memdev=region,master=on"
+        );
+    }
+
+    #[test]
+    fn an_iommu_comes_before_all_devices_and_wants_a_machine_of_its_own() {
+        let tcg = doorbell(Accelerator::Tcg, true);
+        let first = tcg.lines().find(|line| line.starts_with("-device")).unwrap();
+        assert_eq!(first, "-device intel-iommu,intremap=on");
+        assert!(tcg.contains("\n-machine q35,usb=off\n"), "{tcg}");
+        let kvm = doorbell(Accelerator::Kvm, true);
+        assert!(kvm.contains("\n-machine q35,usb=off,kernel-irqchip=split\n"), "{kvm}");
     }
 
     fn debian(boot: Option<Boot<'_>>) -> String {
@@ -305,14 +400,14 @@ mod tests {
 
     #[test]
     fn guest_arguments_follow_the_ready_port() {
-        assert!(kernel_command_line("", false).ends_with(" -- --ready-port /dev/ttyS1"));
-        let pause = kernel_command_line(" --spin pause ", false);
-        assert!(pause.ends_with(" -- --ready-port /dev/ttyS1 --spin pause"), "{pause}");
+        assert!(kernel_command_line("", false, false).ends_with(" -- --ready-port /dev/ttyS1"));
+        let spins = kernel_command_line(" --spin pause ", true, true);
+        assert!(spins.ends_with(" intel_iommu=on -- --ready-port /dev/ttyS1 --spin pause"), "{spins}");
     }
 
     #[test]
     fn a_guest_with_modules_may_load_them() {
-        let (without, with) = (kernel_command_line("", false), kernel_command_line("", true));
+        let (without, with) = (kernel_command_line("", false, false), kernel_command_line("", true, false));
         assert_eq!(without.replace(" nomodule", ""), with);
         assert_ne!(without, with);
     }

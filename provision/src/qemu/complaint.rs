@@ -3,21 +3,24 @@
 /// Why QEMU ended when it should have run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Complaint {
-    /// This build has no `ivshmem-plain`.
-    NoIvshmem,
+    /// This build has not this device.
+    NoIvshmem(&'static str),
     /// This build or this kernel has no seccomp.
     NoSandbox,
     /// Anything else, in its own words.
     Other(String),
 }
 
+/// Devices that some builds have not.
+const DEVICES: [&str; 3] = ["ivshmem-plain", "ivshmem-doorbell", "intel-iommu"];
 /// Lines of QEMU's standard error that go into one error line, at most.
 const LINES_QUOTED: usize = 3;
 
 /// Reads what QEMU wrote to its standard error.
 pub fn read(stderr: &str) -> Complaint {
-    if stderr.contains("'ivshmem-plain' is not a valid device model name") {
-        return Complaint::NoIvshmem;
+    let missing = |device: &&str| stderr.contains(&format!("'{device}' is not a valid device model name"));
+    if let Some(device) = DEVICES.into_iter().find(missing) {
+        return Complaint::NoIvshmem(device);
     }
     if stderr.contains("seccomp") || stderr.contains("-sandbox") {
         return Complaint::NoSandbox;
@@ -45,7 +48,9 @@ mod tests {
     #[test]
     fn known_complaints_are_told_apart() {
         let device = "qemu-system-x86_64: -device ivshmem-plain,memdev=region: 'ivshmem-plain' is not a valid device model name\n";
-        assert_eq!(read(device), Complaint::NoIvshmem);
+        assert_eq!(read(device), Complaint::NoIvshmem("ivshmem-plain"));
+        let other = device.replace("ivshmem-plain", "intel-iommu");
+        assert_eq!(read(&other), Complaint::NoIvshmem("intel-iommu"));
         for line in [
             "-sandbox support is not enabled in this QEMU binary",
             "failed to install seccomp syscall filter",

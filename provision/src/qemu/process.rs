@@ -50,7 +50,7 @@ impl Qemu {
             .stdout(Stdio::from(OwnedFd::from(their_ready)))
             .stderr(stderr)
             .current_dir("/");
-        detach::in_own_session(&mut command);
+        in_own_session(&mut command);
         unblocked(&mut command);
         let started = Instant::now();
         let mut child = command.spawn()?;
@@ -108,6 +108,8 @@ impl Drop for Qemu {
     }
 }
 
+pub(crate) use detach::in_own_session;
+
 /// The one unsafe step: code between fork and exec.
 #[allow(unsafe_code)]
 mod detach {
@@ -118,7 +120,7 @@ mod detach {
 
     /// Gives the program a session of its own, so that neither the terminal's Ctrl-C nor its end reaches it, and
     /// a mask that keeps what it creates (its socket, its log) private.
-    pub(super) fn in_own_session(command: &mut Command) {
+    pub(crate) fn in_own_session(command: &mut Command) {
         // SAFETY: between fork and exec only async-signal-safe functions may be called. setsid(2) and umask(2)
         // are such (signal-safety(7)); nothing here allocates, locks or touches memory the parent shares.
         unsafe {

@@ -14,7 +14,9 @@ impl Start<'_> {
         let said = || serial_words(&claim.directory().serial_log());
         match cause {
             Cause::Interrupted(interrupted) => interrupted.into(),
-            Cause::Ended(_, Complaint::NoIvshmem) => Error::NoIvshmem { qemu: self.qemu.to_owned() },
+            Cause::Ended(_, Complaint::NoIvshmem(device)) => {
+                Error::NoIvshmem { qemu: self.qemu.to_owned(), device }
+            }
             Cause::Ended(status, complaint) => {
                 let status = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
                 match (stage, complaint) {

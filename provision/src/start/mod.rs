@@ -17,7 +17,7 @@ use crate::claim::Claim;
 use crate::config::UpConfig;
 use crate::interrupt::Interrupts;
 use crate::pin::Plan;
-use crate::qemu::args::{self, Boot, GuestMachine, Machine};
+use crate::qemu::args::{self, Boot, Device, GuestMachine, Machine};
 use crate::qemu::complaint::Complaint;
 use crate::qemu::monitor::Monitor;
 use crate::qemu::process::Qemu;
@@ -153,6 +153,11 @@ impl Start<'_> {
             Guest::Micro(boot) => GuestMachine::Micro(boot),
             Guest::Debian { boot, .. } => GuestMachine::Debian { disk: &disk, seed: &seed, boot },
         };
+        let socket = directory.doorbell_socket();
+        let device = match self.config.doorbell_vectors {
+            Some(vectors) => Device::Doorbell { socket: &socket, vectors },
+            None => Device::Plain,
+        };
         args::qemu(&Machine {
             name: &self.config.name,
             accelerator,
@@ -160,6 +165,8 @@ impl Start<'_> {
             memory_bytes: self.config.memory_bytes,
             shm_path: &self.config.region.path,
             shm_bytes: self.config.shm_bytes,
+            device,
+            viommu: self.config.viommu,
             serial_log: &directory.serial_log(),
             qmp_socket: &directory.qmp_socket(),
             sandbox,

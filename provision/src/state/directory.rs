@@ -61,6 +61,16 @@ impl VmDirectory {
         self.path.join("qmp.sock")
     }
 
+    /// Where the doorbell server listens.
+    pub fn doorbell_socket(&self) -> PathBuf {
+        self.path.join("doorbell.sock")
+    }
+
+    /// What the doorbell server says of its peers.
+    pub fn doorbell_log(&self) -> PathBuf {
+        self.path.join("doorbell.log")
+    }
+
     /// Where a hugetlbfs for the region is mounted, when there is none to be had.
     pub fn hugepages(&self) -> PathBuf {
         self.path.join("hugepages")
@@ -189,16 +199,20 @@ impl VmDirectory {
         self.path.join("starting.json")
     }
 
+    /// Whether the doorbell server can listen, and QEMU find it.
+    ///
+    /// # Errors
+    /// Its socket would have too long a path.
+    pub fn check_doorbell_socket(&self) -> Result<(), StateError> {
+        check_socket_path(self.doorbell_socket())
+    }
+
     /// Creates the directory, private to the user, and its parents.
     ///
     /// # Errors
     /// The socket in it would have too long a path, or the operating system refuses.
     pub fn create(&self) -> Result<(), StateError> {
-        let path = self.qmp_socket();
-        let length = path.as_os_str().as_bytes().len();
-        if length > SOCKET_PATH_BYTES_MAX {
-            return Err(StateError::SocketPathTooLong { path, length });
-        }
+        check_socket_path(self.qmp_socket())?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -282,6 +296,14 @@ impl VmDirectory {
         }
         Ok(())
     }
+}
+
+fn check_socket_path(path: PathBuf) -> Result<(), StateError> {
+    let length = path.as_os_str().as_bytes().len();
+    if length > SOCKET_PATH_BYTES_MAX {
+        return Err(StateError::SocketPathTooLong { path, length });
+    }
+    Ok(())
 }
 
 fn remove_directory(path: &Path) -> Result<bool, StateError> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::accel::{Accelerator, Asked, Rung, Verdict};
+use crate::doorbell::DoorbellRecord;
 use crate::hugepages::HugePage;
 use crate::name::VmName;
 use crate::process::{ProcessId, host_boot_id};
@@ -36,13 +37,19 @@ pub struct VmRecord {
     pub vcpus: u32,
     /// Guest memory, without the shared region.
     pub memory_bytes: u64,
-    /// The file both sides map.
+    /// The file both sides map; `memfd` when the memory has none, and comes from the doorbell server alone.
     pub shm_path: PathBuf,
     /// Its size.
     pub shm_bytes: u64,
     /// The huge pages it lies in; none for ordinary ones.
     #[serde(default)]
     pub hugepages: Option<HugePage>,
+    /// The server behind its ivshmem-doorbell device; none for ivshmem-plain.
+    #[serde(default)]
+    pub doorbell: Option<DoorbellRecord>,
+    /// Whether the guest has an IOMMU.
+    #[serde(default)]
+    pub viommu: bool,
     /// Whether `up` created it, so that `down` removes it.
     pub shm_created: bool,
     /// Its inode: `down` removes only the very file `up` created.
@@ -75,6 +82,11 @@ impl VmRecord {
     /// QEMU's process.
     pub fn process(&self) -> ProcessId {
         ProcessId { pid: self.pid, start_time_ticks: self.pid_start_time_ticks }
+    }
+
+    /// Its doorbell server, if it has one and a pid of then still means something.
+    pub fn doorbell_server(&self) -> Option<ProcessId> {
+        self.doorbell.as_ref().filter(|_| self.host_boot_id == host_boot_id()).map(DoorbellRecord::server)
     }
 
     /// Whether its QEMU runs. After a reboot of the host, pid and start time may be another process's.

@@ -14,6 +14,9 @@ pub struct StartingRecord {
     pub starter: ProcessId,
     /// QEMU, once started.
     pub qemu: Option<ProcessId>,
+    /// The doorbell server, once started.
+    #[serde(default)]
+    pub doorbell_server: Option<ProcessId>,
     /// The region it uses.
     pub shm_path: PathBuf,
     /// The region's inode, when this start created it.

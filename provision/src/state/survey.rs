@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{DiskRecord, Lock, StartingRecord, StateError, VmDirectory, VmRecord};
+use crate::doorbell_server::is_memfd;
 use crate::name::VmName;
 
 /// What is known of a VM of some name.
@@ -59,7 +60,7 @@ pub struct RegionUse {
     pub shm_path: PathBuf,
 }
 
-/// The regions of all VMs below `root` that run or are being started, except those of `but`. Unreadable records
+/// The region files of all VMs below `root` that run or are being started, except those of `but`. Unreadable records
 /// of others are passed over: they are reported when their own VM is asked for.
 pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
     names(root)
@@ -70,7 +71,7 @@ pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
             let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
             let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
             let shm_path = running.map(|r| r.shm_path).or(starting.map(|s| s.shm_path))?;
-            Some(RegionUse { vm, shm_path })
+            (!is_memfd(&shm_path)).then_some(RegionUse { vm, shm_path })
         })
         .collect()
 }
@@ -100,6 +101,7 @@ mod tests {
         StartingRecord {
             starter,
             qemu: None,
+            doorbell_server: None,
             shm_path: "/dev/shm/r".into(),
             shm_created_inode: None,
             machine_created: false,
