@@ -45,6 +45,10 @@ NEEDED=(cc:gcc /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev pkg-config:pkg-config 
 # shellcheck disable=SC2034
 NEEDED_DEBIAN=(qemu-img:qemu-utils mmdebstrap:mmdebstrap /sbin/mke2fs:e2fsprogs newuidmap:uidmap ssh:openssh-client)
 
+# What building the guest's kernel driver needs.
+# shellcheck disable=SC2034
+NEEDED_DRIVER=(gcc:gcc make:make)
+
 need_cargo() { command -v cargo >/dev/null || die "no Rust toolchain; install one (rustup.rs), then run this again"; }
 
 # The guest's binary is linked statically, so that it runs in any guest.
@@ -84,6 +88,31 @@ native_run() {
     return $status
 }
 
+# native_peer DIR WAIT: a doorbell server at DIR/server.sock and a guest-reader on this host that waits as told; native_stop
+# ends both.
+native_peer() {
+    local guest_cpu=()
+    if [ "$(allowed_cpus | wc -l)" -gt 1 ]; then
+        guest_cpu=(--cpu "$(allowed_cpus | tail -n 1)")
+    fi
+    "$BIN/provision" doorbell-server --socket "$1/server.sock" 2>"$1/server.log" &
+    NATIVE_SERVER=$!
+    until [ -S "$1/server.sock" ]; do
+        kill -0 "$NATIVE_SERVER" 2>/dev/null || die "no doorbell server, see $1/server.log"
+        sleep 0.05
+    done
+    "$BIN/guest-reader" --server "$1/server.sock" --wait "$2" "${guest_cpu[@]}" 2>"$1/guest-reader.log" &
+    NATIVE_GUEST=$!
+}
+
+# doorbell_vm WAIT VM_JSON: a micro guest with a doorbell that waits as told; vfio brings an IOMMU.
+doorbell_vm() {
+    local iommu=()
+    [ "$1" != vfio ] || iommu=(--viommu)
+    "$BIN/provision" up --guest micro --name "$vm" --shm "$region" --doorbell "${iommu[@]}" --guest-args "--wait $1" \
+        --quiet --json >"$2"
+}
+
 # Asks until it is gone: a signal that comes between bash's fork and its exec of the program is lost.
 end_native_guest() {
     while [ -n "${NATIVE_GUEST:-}" ] && kill "$NATIVE_GUEST" 2>/dev/null; do
@@ -98,9 +127,13 @@ native_region() {
     fallocate -l 64M "$1"
 }
 
-# Ends and removes what native_run left; for traps, too.
+# Ends and removes what native_run and native_peer left; for traps, too.
 native_stop() {
     end_native_guest
+    while [ -n "${NATIVE_SERVER:-}" ] && kill "$NATIVE_SERVER" 2>/dev/null; do
+        sleep 0.05
+    done
+    NATIVE_SERVER=
     [ -z "${NATIVE_REGION:-}" ] || rm -f "$NATIVE_REGION"
 }
 

@@ -9,7 +9,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::doorbell_server::is_memfd;
 use crate::guest_load::ENVIRONMENT;
 use crate::interrupt::{Interrupted, Interrupts, unblocked};
 use crate::process::ProcessId;
@@ -49,9 +48,9 @@ pub(super) fn measure(
     let failed = |e| Error::io(format!("run {}", program.display()), e);
     let mut command = Command::new(program);
     match &vm.doorbell {
-        // Memory without a file comes from the server.
-        Some(doorbell) if is_memfd(&vm.shm_path) => command.arg("--server").arg(&doorbell.socket),
-        _ => command.arg("--shm").arg(&vm.shm_path),
+        // Beside the memory, the doorbells.
+        Some(doorbell) => command.arg("--server").arg(&doorbell.socket),
+        None => command.arg("--shm").arg(&vm.shm_path),
     };
     command.arg("--out").arg(out).args(options);
     match guest_load {
