@@ -263,6 +263,7 @@ static void try_unbinding_under_io(void)
 	// Taken back first; it then waits.
 	while (!is_gone(memory))
 		sched_yield();
+	sleep(1);
 	MUST(waitpid(child, &status, WNOHANG) == 0);
 	uint32_t words[PAGE / 4];
 	MUST(read(ends[0], words, sizeof(words)) == PAGE && words[0] == 0x600df00d);
@@ -279,10 +280,19 @@ struct slab {
 	long objects;
 };
 
+// Objects on a CPU's own slabs count as used, free or not: shrinking a cache gives those up first.
 static int read_slabs(struct slab *slabs, int most)
 {
 	char line[512];
 	int count = 0;
+	DIR *caches = opendir("/sys/kernel/slab");
+	MUST(caches != NULL);
+	for (struct dirent *cache; (cache = readdir(caches));) {
+		char path[300];
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache->d_name);
+		write_text(path, "1");
+	}
+	closedir(caches);
 	FILE *file = fopen("/proc/slabinfo", "r");
 	MUST(file != NULL);
 	while (count < most && fgets(line, sizeof(line), file))
