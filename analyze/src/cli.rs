@@ -48,10 +48,10 @@ pub struct Cli {
     pub out: Option<PathBuf>,
 
     /// Print summary.json (with --matrix the matrix) instead of the report
-    #[arg(long, conflicts_with = "quiet")]
+    #[arg(long)]
     pub json: bool,
 
-    /// Print nothing but errors
+    /// Print nothing but errors, and the JSON if asked for
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -13,6 +13,8 @@ use crate::summary::{FrameSummary, RunSummary};
 pub struct Ratio {
     /// What is compared, its unit at the end.
     pub name: String,
+    /// The same as people say it; not in summary.json.
+    pub label: String,
     /// What the baseline is.
     pub relation: Relation,
     /// The figure of the run the report is about; `None` if it has none.
@@ -24,9 +26,9 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    fn new(name: String, relation: Relation, main: Option<f64>, baseline: Option<f64>) -> Self {
+    fn new([name, label]: [String; 2], relation: Relation, main: Option<f64>, baseline: Option<f64>) -> Self {
         let ratio = main.zip(baseline).filter(|(_, baseline)| *baseline > 0.0).map(|(m, b)| m / b);
-        Self { name, relation, main, baseline, ratio }
+        Self { name, label, relation, main, baseline, ratio }
     }
 }
 
@@ -55,24 +57,28 @@ pub fn ratios(relation: Relation, main: &RunSummary, baseline: &RunSummary) -> V
     for frame in main.bandwidth.iter().flat_map(|b| &b.frames) {
         if let Some(other) = baseline.like(frame) {
             let mean = |f: &FrameSummary| f.rate.map(|r| r.mean_gb_per_s);
-            let name = format!("rate_{}_mean_gb_per_s", frame.label.replace(' ', "_"));
-            ratios.push(Ratio::new(name, relation, mean(frame), mean(other)));
+            let way = if frame.way.is_empty() { String::new() } else { format!("_{}", frame.way) };
+            let name = format!("rate_{}{}_mean_gb_per_s", frame.frame, way.replace(' ', "_"));
+            let label = format!("{} mean rate, GB/s", frame.label);
+            ratios.push(Ratio::new([name, label], relation, mean(frame), mean(other)));
         }
     }
     ratios
 }
 
 fn latency(relation: Relation, main: &LatencySummary, baseline: &LatencySummary, ratios: &mut Vec<Ratio>) {
-    let prefix = if main.is_open() { "from_due" } else { "rtt" };
-    let mut add = |name: &str, of: &dyn Fn(&LatencySummary) -> Option<u64>| {
+    let (prefix, what) = if main.is_open() { ("from_due", "due") } else { ("rtt", "RTT") };
+    let mut add = |phase: &str, percentile: &str, of: &dyn Fn(&LatencySummary) -> Option<u64>| {
         let figure = |summary| of(summary).map(|ns| ns as f64);
-        ratios.push(Ratio::new(format!("{prefix}_{name}"), relation, figure(main), figure(baseline)));
+        let name = format!("{prefix}_{phase}_{percentile}_ns");
+        let label = format!("{what} to {}, {percentile}, ns", phase.to_uppercase());
+        ratios.push(Ratio::new([name, label], relation, figure(main), figure(baseline)));
     };
-    add("processed_p50_ns", &LatencySummary::p50_ns);
-    add("processed_p99_ns", &LatencySummary::p99_ns);
+    add("processed", "p50", &LatencySummary::p50_ns);
+    add("processed", "p99", &LatencySummary::p99_ns);
     if main.received().is_some() || baseline.received().is_some() {
         let p50 = |d: &Distribution| d.p50_ns;
-        add("received_p50_ns", &|summary| summary.received().and_then(p50));
+        add("received", "p50", &|summary| summary.received().and_then(p50));
     }
 }
 
@@ -82,7 +88,9 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_nothing() {
-        let ratio = |main, baseline| Ratio::new("x".into(), Relation::VmOverNative, main, baseline).ratio;
+        let ratio = |main, baseline| {
+            Ratio::new(["x", "x"].map(str::to_owned), Relation::VmOverNative, main, baseline).ratio
+        };
         assert_eq!(ratio(Some(130.0), Some(120.0)), Some(130.0 / 120.0));
         assert_eq!(ratio(Some(1.0), Some(0.0)), None);
         assert_eq!(ratio(None, Some(1.0)), None);
@@ -90,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_keys_say_what_is_compared() {
-        let ratio = Ratio::new("x".into(), Relation::LoadedOverIdle, Some(3.0), Some(2.0));
+        let ratio = Ratio::new(["x", "x"].map(str::to_owned), Relation::LoadedOverIdle, Some(3.0), Some(2.0));
         let json = serde_json::to_string(&ratio).unwrap();
         assert_eq!(json, r#"{"name":"x","loaded":3.0,"idle":2.0,"loaded_over_idle":1.5}"#);
     }

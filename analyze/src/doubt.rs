@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::ser::SerializeStruct;
 
 use crate::input::Run;
-use crate::report::text::{four_digits, grouped, plural};
+use crate::report::text::{grouped, optional, plural};
 use crate::summary::RunSummary;
 
 /// A round trip longer than this outlasts any deadline of the toolkit's: it is a wrapped or garbled counter.
@@ -244,13 +244,12 @@ impl fmt::Display for Doubt {
                 write!(f, "ABOVE THE ROOF: {}", sentences.join("; "))
             }
             Self::MissedRate { wanted_per_s, achieved_per_s } => {
-                let rate = |r: &Option<f64>| r.map_or_else(|| "n/a".to_owned(), four_digits);
                 write!(
                     f,
                     "MISSED RATE: {} messages a second were sent where {} were due, so latency from the due time is \
                      the writer's backlog too. Lower --rate.",
-                    rate(achieved_per_s),
-                    rate(wanted_per_s)
+                    optional(*achieved_per_s),
+                    optional(*wanted_per_s)
                 )
             }
             Self::Disordered { duplicated, reordered } => write!(

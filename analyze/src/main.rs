@@ -25,7 +25,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
     let analyze = if cli.matrix { analyze::matrix::analyze } else { analyze::analyze };
     let done = analyze(&cli.inputs, cli.out.as_deref(), &interrupt)?;
-    if cli.quiet {
+    if cli.quiet && !cli.json {
         return Ok(());
     }
     let text = if cli.json { &done.json } else { &done.report };

@@ -16,6 +16,12 @@ pub struct Ceiling {
     pub read_gb_per_s: Option<f64>,
     /// Of both together.
     pub total_gb_per_s: Option<f64>,
+    /// The lowest of what the measurements before and after the test reached, by which the roof is uncertain.
+    pub write_low_gb_per_s: Option<f64>,
+    /// The lowest of reading.
+    pub read_low_gb_per_s: Option<f64>,
+    /// Of both together at their lowest.
+    pub total_low_gb_per_s: Option<f64>,
 }
 
 impl Ceiling {
@@ -26,23 +32,37 @@ impl Ceiling {
         let size = roof.sizes.iter().find(|size| size.bytes == bytes);
         let (host, guest) = (size.and_then(|s| s.host), size.and_then(|s| s.guest));
         let (sender, receiver) = if setup.is_guest_to_host() { (guest, host) } else { (host, guest) };
-        let positive = |rate: Option<f64>| rate.filter(|rate| rate.is_finite() && *rate > 0.0);
-        let write_gb_per_s = positive(sender.and_then(|s| s.write_region_gb_per_s));
+        let (sender, receiver) = (sender.unwrap_or_default(), receiver.unwrap_or_default());
         let read = |side: RoofSide| match setup.consume.as_deref() {
-            Some("scan") => side.scan_region_gb_per_s,
-            Some("none") => None,
-            _ => side.copy_region_gb_per_s,
+            Some("scan") => (side.scan_region_gb_per_s, side.scan_region_low_gb_per_s),
+            Some("none") => (None, None),
+            _ => (side.copy_region_gb_per_s, side.copy_region_low_gb_per_s),
         };
-        let read_gb_per_s = positive(receiver.and_then(read));
-        let together = |(write, read): (f64, f64)| {
-            if setup.overlaps() { write.min(read) } else { 1.0 / (1.0 / write + 1.0 / read) }
-        };
-        // Where nobody reads, writing is all there is.
-        let unread = setup.consume.as_deref() == Some("none");
-        let total_gb_per_s =
-            if unread { write_gb_per_s } else { write_gb_per_s.zip(read_gb_per_s).map(together) };
-        Some(Self { write_gb_per_s, read_gb_per_s, total_gb_per_s })
+        let (read, read_low) = read(receiver);
+        let [write_gb_per_s, read_gb_per_s, total_gb_per_s] =
+            together(setup, sender.write_region_gb_per_s, read);
+        let [write_low_gb_per_s, read_low_gb_per_s, total_low_gb_per_s] =
+            together(setup, sender.write_region_low_gb_per_s, read_low);
+        Some(Self {
+            write_gb_per_s,
+            read_gb_per_s,
+            total_gb_per_s,
+            write_low_gb_per_s,
+            read_low_gb_per_s,
+            total_low_gb_per_s,
+        })
     }
+}
+
+/// The rates of writing and reading, if they mean anything, and that of both together.
+fn together(setup: &Setup, write: Option<f64>, read: Option<f64>) -> [Option<f64>; 3] {
+    let [write, read] = [write, read].map(|rate| rate.filter(|rate| rate.is_finite() && *rate > 0.0));
+    let both = |(write, read): (f64, f64)| {
+        if setup.overlaps() { write.min(read) } else { 1.0 / (1.0 / write + 1.0 / read) }
+    };
+    // Where nobody reads, writing is all there is.
+    let unread = setup.consume.as_deref() == Some("none");
+    [write, read, if unread { write } else { write.zip(read).map(both) }]
 }
 
 /// `rate` as a share of `roof`, 1 at the roof.
@@ -87,6 +107,20 @@ mod tests {
         assert_eq!(total("whole", "host-to-guest", "none"), 12.0);
         let other = Ceiling::of(Some(&provenance), 65, &Setup::default()).unwrap();
         assert_eq!(other, Ceiling::default());
+    }
+
+    #[test]
+    fn the_spread_of_a_roof_is_that_of_its_measurements() {
+        let side = |rate: f64| {
+            json!({"write_region_gb_per_s": rate, "write_region_low_gb_per_s": rate / 2.0,
+            "copy_region_gb_per_s": rate, "copy_region_low_gb_per_s": rate / 4.0})
+        };
+        let size = json!({"bytes": 64, "host": side(12.0), "guest": side(4.0)});
+        let provenance = provenance(&json!({"sizes": [size], "exceeded": []}));
+        let of = |mode| Ceiling::of(Some(&provenance), 64, &setup(mode, "host-to-guest", "copy")).unwrap();
+        assert_eq!((of("whole").write_low_gb_per_s, of("whole").read_low_gb_per_s), (Some(6.0), Some(1.0)));
+        assert!((of("whole").total_low_gb_per_s.unwrap() - 6.0 / 7.0).abs() < 1e-12);
+        assert_eq!(of("chunked").total_low_gb_per_s, Some(1.0));
     }
 
     #[test]

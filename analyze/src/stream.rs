@@ -88,7 +88,7 @@ mod tests {
         };
         Frame {
             name: "4k".into(),
-            label: "4k".into(),
+            way: String::new(),
             setup: Setup { mode: Some(mode.into()), ..Setup::default() },
             chunk_bytes: None,
             slots: None,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::input::{DROPPED, Frame, Provenance, Run, Setup, Transfer};
 use crate::latency_summary::LatencySummary;
 use crate::limit::Limit;
+use crate::report::text::payload;
 use crate::roof::{Ceiling, share};
 use crate::stats::{Moments, Sorted};
 use crate::stream::Stream;
@@ -40,10 +41,13 @@ pub struct BandwidthSummary {
 /// One frame format. Medians are of ok rows, in nanoseconds, `None` where not measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct FrameSummary {
-    /// Its name.
+    /// Its name in the file.
     pub frame: String,
-    /// The name, and what tells it from others of the run.
+    /// The name as people read it, and what tells it from others of the run: `4K frame chunked`.
     pub label: String,
+    /// What tells it from others of its name; empty if nothing does.
+    #[serde(skip)]
+    pub way: String,
     /// How it was carried.
     #[serde(flatten)]
     pub setup: Setup,
@@ -193,7 +197,8 @@ impl FrameSummary {
         let dropped = frame.failures.get(DROPPED).copied().unwrap_or(0);
         Self {
             frame: frame.name.clone(),
-            label: frame.label.clone(),
+            label: format!("{} {}", payload(&frame.name), frame.way).trim_end().to_owned(),
+            way: frame.way.clone(),
             setup: frame.setup.clone(),
             chunk_bytes: frame.chunk_bytes,
             slots: frame.slots,

@@ -55,8 +55,9 @@ pub struct Args {
     pub ready_port: Option<PathBuf>,
 
     /// Misbehave on one message of every session, to test the host: drop-ack=N, corrupt=N, torn=N, reorder=N,
-    /// future-ack=N, flip-verdict=N, scribble=N. N counts all
-    /// messages of the session from 1: host-writer's warm-up comes first (--warmup 0); damage needs frames to be seen
+    /// future-ack=N, flip-verdict=N, scribble=N, stale=N. N counts all
+    /// messages of the session from 1: host-writer's warm-up comes first (--warmup 0); damage needs frames to be seen,
+    /// stale needs --direction guest-to-host
     #[arg(long, value_name = "FAULT=N")]
     pub inject: Option<Injection>,
 }

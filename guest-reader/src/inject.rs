@@ -20,9 +20,10 @@ enum Fault {
     FutureAck,
     FlipVerdict,
     Scribble,
+    Stale,
 }
 
-const FAULTS: [(&str, Fault); 7] = [
+const FAULTS: [(&str, Fault); 8] = [
     ("drop-ack", Fault::DropAck),
     ("corrupt", Fault::Corrupt),
     ("torn", Fault::Torn),
@@ -30,6 +31,7 @@ const FAULTS: [(&str, Fault); 7] = [
     ("future-ack", Fault::FutureAck),
     ("flip-verdict", Fault::FlipVerdict),
     ("scribble", Fault::Scribble),
+    ("stale", Fault::Stale),
 ];
 
 /// A fault on one message of every session. Messages count from 1, warm-up included.
@@ -90,6 +92,12 @@ impl Faults {
         self.hits(Fault::FutureAck, sequence)
     }
 
+    /// Whether the slot of the fetch `sequence` is left as it was, and acknowledged all the same.
+    #[must_use]
+    pub fn leaves_stale(&self, sequence: u64) -> bool {
+        self.hits(Fault::Stale, sequence)
+    }
+
     /// Faults around the answer to `sequence`: a word in the host's page, a verdict on the message before that changes.
     pub fn before_answer(&self, map: &Mapping, guest: &mut Guest<'_, Mapping>, sequence: u64) {
         if self.hits(Fault::Scribble, sequence) {
@@ -145,6 +153,7 @@ mod tests {
         assert!(faults("drop-ack=7").drops_ack(7) && !faults("drop-ack=7").drops_ack(8));
         assert!(!faults("corrupt=7").drops_ack(7) && !faults("corrupt=7").acks_the_future(7));
         assert!(faults("future-ack=2").acks_the_future(2));
+        assert!(faults("stale=2").leaves_stale(2) && !faults("stale=2").leaves_stale(3));
         for (name, _) in FAULTS {
             assert!(format!("{name}=3").parse::<Injection>().is_ok());
         }

@@ -21,7 +21,7 @@ use crate::device::Device;
 use crate::doorbell::Doorbell;
 use crate::init::tell;
 use crate::inject::Faults;
-use crate::serve::Server;
+use crate::serve::{STALL_LIMIT, Server};
 use crate::source::Source;
 use crate::{memory_type, rates};
 
@@ -90,6 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         spin: report.spin,
         sleep: Duration::from_nanos(report.spin_sleep_ns),
         doorbell,
+        stall_limit: STALL_LIMIT,
         faults: Faults::new(args.inject),
     };
     server.serve(&stop, |line| eprintln!("guest-reader: {line}"));

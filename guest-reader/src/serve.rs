@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
-use ivshmem_proto::descriptor::{Check, Descriptor, INLINE_BYTES_MAX};
+use ivshmem_proto::descriptor::{Check, Descriptor, FETCH_SHIFT_BYTES_MAX, INLINE_BYTES_MAX};
 use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED};
 use ivshmem_proto::geometry::PayloadRange;
 use ivshmem_proto::guest::{Done, Event, Guest};
@@ -26,8 +26,8 @@ use crate::waiting::{Looking, Rung, Sleeping, Waiting};
 
 /// Looks at the published word between two heartbeats.
 const LOOKS_PER_BEAT: u32 = 4096;
-/// How long the watermark of a chunked frame may stand still before the frame is given up.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// How long the watermark of a chunked frame may stand still before the frame is given up, unless a test says otherwise.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Server<'a> {
     pub sleep: Duration,
     /// How to ring and be rung, if there is a way.
     pub doorbell: Option<Doorbell>,
+    /// How long the watermark of a chunked frame may stand still: [`STALL_LIMIT`].
+    pub stall_limit: Duration,
     /// Faults to commit.
     pub faults: Faults,
 }
@@ -57,7 +59,7 @@ pub struct Server<'a> {
 struct Buffers {
     /// Where payloads are copied to.
     inbox: Vec<u8>,
-    /// What is written when the host fetches; as long as what was produced last.
+    /// What is written when the host fetches: what was produced last, and what a fetch may begin further on.
     outbox: Vec<u8>,
     /// A slot's size in bytes.
     slot_bytes: usize,
@@ -197,13 +199,20 @@ impl Server<'_> {
                 self.answer_frame(word, &frame, buffers, stop, waiting);
             }
             Descriptor::Produce { length, token, digest } => {
-                buffers.outbox.resize(length, 0);
-                let digest = verify::produce(&mut buffers.outbox, token, digest);
+                let digest = verify::produce(&mut buffers.outbox, length, token, digest);
                 self.guest.complete(word, &Done { digest, ..Done::default() });
                 waiting.tell(&mut self.guest, AT_PROCESSED);
             }
-            Descriptor::Fetch { range, kernel, chunk_bytes } => {
-                let done = self.write_slot(word, range, kernel, chunk_bytes, &buffers.outbox);
+            Descriptor::Fetch { range, kernel, chunk_bytes, shift_bytes } => {
+                let from = buffers.outbox.get(shift_bytes..).unwrap_or_default();
+                let is_produced = buffers.outbox.len() >= range.len() + FETCH_SHIFT_BYTES_MAX;
+                let done = if !is_produced || !runs(kernel) {
+                    Done { status: Status::Unsupported, ..Done::default() }
+                } else if self.faults.leaves_stale(sequence_of(word)) {
+                    Done::default()
+                } else {
+                    self.write_slot(word, range, kernel, chunk_bytes, from)
+                };
                 if self.faults.is_none() || !self.misbehave_on(word, &done) {
                     self.guest.complete(word, &done);
                     waiting.tell(&mut self.guest, AT_PROCESSED);
@@ -332,7 +341,7 @@ impl Server<'_> {
         start: Ticks,
         stop: &AtomicBool,
     ) -> Result<(), Status> {
-        let deadline = self.clock.after(start, STALL_LIMIT);
+        let deadline = self.clock.after(start, self.stall_limit);
         loop {
             for _ in 0..LOOKS_PER_BEAT {
                 if self.guest.watermark(word).is_some_and(|bytes| bytes > taken as u64) {
@@ -349,25 +358,22 @@ impl Server<'_> {
         }
     }
 
-    /// Writes what was produced into the slot, in one piece or in chunks.
+    /// Writes `content`, at least as long as the range, into the slot, in one piece or in chunks.
     fn write_slot(
         &mut self,
         word: u64,
         range: PayloadRange,
         kernel: Option<Kernel>,
         chunk_bytes: Option<usize>,
-        outbox: &[u8],
+        content: &[u8],
     ) -> Done {
-        if outbox.len() < range.len() || !runs(kernel) {
-            return Done { status: Status::Unsupported, ..Done::default() };
-        }
         let kernel = kernel.unwrap_or_else(|| self.kernels.writing(range.len()));
         let start = self.clock.now();
         let step = chunk_bytes.unwrap_or(range.len()).max(1);
         let mut written = 0;
         while let Some(part) = range.part(written, step.min(range.len() - written)).filter(|p| !p.is_empty())
         {
-            self.map.write(part, &outbox[written..written + part.len()], kernel);
+            self.map.write(part, &content[written..written + part.len()], kernel);
             written += part.len();
             if chunk_bytes.is_some() {
                 self.guest.advance(word, written as u64);

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use guest_reader::choice::KernelChoice;
 use guest_reader::inject::Faults;
-use guest_reader::serve::Server;
+use guest_reader::serve::{STALL_LIMIT, Server};
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::copy::Kernel;
-use ivshmem_proto::descriptor::{DescriptorError, Operation, RawDescriptor};
+use ivshmem_proto::descriptor::{DescriptorError, FETCH_SHIFT_BYTES_MAX, Operation, RawDescriptor};
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::host::{Host, Outcome, Presence};
 use ivshmem_proto::layout::SIGNATURE_MAGIC;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
-use ivshmem_proto::pattern::{check_pattern, fill_pattern};
+use ivshmem_proto::pattern::{check_pattern, check_pattern_from, fill_pattern};
 use ivshmem_proto::region_file::ensure;
 use ivshmem_proto::wire::{ClockSource, Digest, Kind, Spin, Status, Verdict};
 
@@ -48,13 +48,17 @@ struct Served {
 
 impl Served {
     fn start(region_bytes: u64) -> Self {
+        Self::with_stall_limit(region_bytes, STALL_LIMIT)
+    }
+
+    fn with_stall_limit(region_bytes: u64, stall_limit: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("region");
         ensure(&path, region_bytes).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let (path, stop) = (path.clone(), Arc::clone(&stop));
-            move || serve(&path, &stop)
+            move || serve(&path, stall_limit, &stop)
         });
         Self { _dir: dir, path, stop, thread: Some(thread) }
     }
@@ -74,7 +78,7 @@ impl Drop for Served {
     }
 }
 
-fn serve(path: &Path, stop: &AtomicBool) {
+fn serve(path: &Path, stall_limit: Duration, stop: &AtomicBool) {
     let map = Mapping::open(path).unwrap();
     let clock = Clock::of(ClockSource::ClockMonotonic);
     let server = Server {
@@ -86,6 +90,7 @@ fn serve(path: &Path, stop: &AtomicBool) {
         spin: Spin::Sleep,
         sleep: Duration::from_micros(20),
         doorbell: None,
+        stall_limit,
         faults: Faults::new(None),
     };
     server.serve(stop, |_| ());
@@ -192,6 +197,25 @@ fn a_host_that_comes_back_while_the_guest_waits_for_more_of_a_frame_is_served() 
 }
 
 #[test]
+fn a_frame_whose_watermark_stands_still_is_stalled_and_the_next_one_is_served() {
+    let limit = Duration::from_millis(100);
+    let served = Served::with_stall_limit(1 << 20, limit);
+    let map = Mapping::open(&served.path).unwrap();
+    let geometry = Geometry::for_payload(map.bytes(), 0).unwrap();
+    let mut host = open(&map, &geometry, 7);
+    let sequence = publish_chunked(&mut host, 8192, 3, 4096);
+    let stalled = outcome(&host, sequence);
+    assert_eq!(stalled.status, Some(Status::Stalled));
+    assert!(u128::from(stalled.stall_ns) >= limit.as_nanos(), "{stalled:?}");
+    assert_eq!(host.verdict(sequence), None, "there is nothing to check");
+    // What comes too late moves nobody.
+    host.advance(sequence, 8192);
+    let next = publish_chunked(&mut host, 8192, 3, 8192);
+    assert_eq!(status(&host, next), Some(Status::Ok));
+    served.stop();
+}
+
+#[test]
 fn a_guest_that_waits_for_more_of_a_frame_stops_on_request() {
     let served = Served::start(1 << 20);
     let map = Mapping::open(&served.path).unwrap();
@@ -231,6 +255,29 @@ fn nothing_is_fetched_that_was_not_produced() {
     // Less than before was produced: the rest of it is gone.
     assert_eq!(ask(Operation::of(Kind::Produce), 10, 5).0, Status::Ok);
     assert_eq!(ask(fetch, 11, 0).0, Status::Unsupported);
+    served.stop();
+}
+
+#[test]
+fn a_fetch_begins_where_in_the_pattern_it_is_asked_to() {
+    let served = Served::start(1 << 20);
+    let map = Mapping::open(&served.path).unwrap();
+    let geometry = Geometry::for_payload(map.bytes(), 0).unwrap();
+    let mut host = open(&map, &geometry, 7);
+    let produce = RawDescriptor::of(Operation::of(Kind::Produce), 1001, 5, [0; 4]);
+    let sequence = host.publish(&produce).unwrap();
+    assert_eq!(status(&host, sequence), Some(Status::Ok));
+    for chunked in [false, true] {
+        for shift_bytes in [0, 64, FETCH_SHIFT_BYTES_MAX] {
+            let operation = Operation { chunked, ..Operation::of(Kind::Fetch) };
+            let fetch = RawDescriptor::of(operation, 1001, 100, [shift_bytes as u64, 0, 0, 0]);
+            let sequence = host.publish(&fetch).unwrap();
+            assert_eq!(status(&host, sequence), Some(Status::Ok));
+            let mut bytes = vec![0; 1001];
+            map.read(geometry.payload(0, 1001).unwrap(), &mut bytes, Kernel::Memcpy);
+            assert_eq!(check_pattern_from(&bytes, 5, shift_bytes / 8), None, "{shift_bytes} {chunked}");
+        }
+    }
     served.stop();
 }
 

@@ -176,9 +176,12 @@ fn measure_roof(link: &mut Link<'_>, geometry: &Geometry, roof: &mut SizeRoof) -
     }
     link.map.check_not_shrunk()?;
     let guest = roofline::ask_guest(link, roof.bytes)?;
-    roof.guest.take(&guest);
+    let mut round = SizeRoof { bytes: roof.bytes, host: Default::default(), guest: Default::default() };
+    round.guest.take(&guest);
     if let Some(range) = geometry.payload(0, roof.bytes) {
-        roofline::measure_host(link.map, link.clock, range, &mut roof.host);
+        roofline::measure_host(link.map, link.clock, range, &mut round.host);
     }
+    roof.host.absorb(&round.host);
+    roof.guest.absorb(&round.guest);
     Ok(guest)
 }

@@ -17,9 +17,10 @@ const GAP_NS: f64 = 20_000.0;
 const STEAL_SHARE_MAX: f64 = 0.01;
 /// Share of the wall time lost in clock gaps above which a run is dirty.
 const GAP_SHARE_MAX: f64 = 0.02;
-/// Share of the wall time that vCPUs were ready and had no CPU above which a run is dirty.
+/// Share of the wall time that vCPUs were ready and had no CPU above which a run is dirty. Their preemptions are no measure:
+/// QEMU's main thread shares their CPU and wakes up some times for each tick of the guest's timer, for microseconds.
 const VCPU_DELAY_SHARE_MAX: f64 = 0.02;
-/// Preemptions a second, of this thread or of the vCPUs', above which a run is dirty.
+/// Preemptions a second above which a run is dirty.
 const PREEMPTIONS_PER_S_MAX: f64 = 50.0;
 /// Share of its frequency that the CPU may lose during a run before it is dirty.
 const FREQUENCY_DROP_MAX: f64 = 0.10;
@@ -156,15 +157,9 @@ impl Interference {
             let share = vcpu.run_delay_ns as f64 / 1e9 / wall_s;
             check(share, VCPU_DELAY_SHARE_MAX, "the vCPU ready and without a CPU");
         }
-        for (count, whose) in
-            [(Some(switches), ""), (vcpu.map(|vcpu| vcpu.involuntary_switches), "the vCPU ")]
-        {
-            let rate = count.unwrap_or(0) as f64 / wall_s;
-            if rate > PREEMPTIONS_PER_S_MAX {
-                reasons.push(format!(
-                    "{whose}preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"
-                ));
-            }
+        let rate = switches as f64 / wall_s;
+        if rate > PREEMPTIONS_PER_S_MAX {
+            reasons.push(format!("preempted {rate:.0} times a second, limit {PREEMPTIONS_PER_S_MAX}"));
         }
         // Two CPUs may differ for other reasons.
         let (was, is) = (before.frequency_mhz, after.frequency_mhz);
@@ -252,14 +247,8 @@ mod tests {
         let seen = between(at(7, 3), at(30_000_007, 103));
         let figures = (seen.vcpu_run_delay_ns, seen.vcpu_involuntary_context_switches);
         assert_eq!((seen.dirty, figures), (true, (Some(30_000_000), Some(100))));
-        assert_eq!(
-            seen.reasons,
-            [
-                "the vCPU ready and without a CPU: 3.0 % of the run, limit 2 %",
-                "the vCPU preempted 100 times a second, limit 50"
-            ]
-        );
-        assert!(!between(at(7, 3), at(19_000_007, 53)).dirty);
+        assert_eq!(seen.reasons, ["the vCPU ready and without a CPU: 3.0 % of the run, limit 2 %"]);
+        assert!(!between(at(7, 3), at(19_000_007, 1003)).dirty, "QEMU's own threads");
         // It died on the way.
         let seen = between(at(7, 3), Counters::default());
         assert_eq!((seen.vcpu_run_delay_ns, seen.dirty), (None, false));

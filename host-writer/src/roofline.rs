@@ -38,16 +38,22 @@ pub struct Side {
     pub write_region_gb_per_s: Option<f64>,
     /// With which kernel.
     pub write_region_kernel: Option<&'static str>,
+    /// The lowest of what the measurements before and after the test reached, each with its best kernel.
+    pub write_region_low_gb_per_s: Option<f64>,
     /// From private memory into private memory, with the best kernel for that.
     pub write_anon_gb_per_s: Option<f64>,
     /// From the region into private memory.
     pub copy_region_gb_per_s: Option<f64>,
     /// With which kernel.
     pub copy_region_kernel: Option<&'static str>,
+    /// The lowest, likewise.
+    pub copy_region_low_gb_per_s: Option<f64>,
     /// From private memory into private memory, with a kernel whose stores go through the caches.
     pub copy_anon_gb_per_s: Option<f64>,
     /// Reading the region and keeping nothing.
     pub scan_region_gb_per_s: Option<f64>,
+    /// The lowest, likewise.
+    pub scan_region_low_gb_per_s: Option<f64>,
     /// Reading private memory and keeping nothing.
     pub scan_anon_gb_per_s: Option<f64>,
 }
@@ -133,6 +139,27 @@ impl Side {
         }
         keep(&mut self.scan_region_gb_per_s, gb_per_s(rates.scan_region_bytes_per_s));
         keep(&mut self.scan_anon_gb_per_s, gb_per_s(rates.scan_anon_bytes_per_s));
+    }
+
+    /// Takes in a whole measurement of this side: the better figures stay, and the lowest.
+    pub fn absorb(&mut self, round: &Self) {
+        if keep(&mut self.write_region_gb_per_s, round.write_region_gb_per_s) {
+            self.write_region_kernel = round.write_region_kernel;
+        }
+        if keep(&mut self.copy_region_gb_per_s, round.copy_region_gb_per_s) {
+            self.copy_region_kernel = round.copy_region_kernel;
+        }
+        keep(&mut self.write_anon_gb_per_s, round.write_anon_gb_per_s);
+        keep(&mut self.copy_anon_gb_per_s, round.copy_anon_gb_per_s);
+        keep(&mut self.scan_region_gb_per_s, round.scan_region_gb_per_s);
+        keep(&mut self.scan_anon_gb_per_s, round.scan_anon_gb_per_s);
+        for (low, figure) in [
+            (&mut self.write_region_low_gb_per_s, round.write_region_gb_per_s),
+            (&mut self.copy_region_low_gb_per_s, round.copy_region_gb_per_s),
+            (&mut self.scan_region_low_gb_per_s, round.scan_region_gb_per_s),
+        ] {
+            *low = (*low).into_iter().chain(figure).reduce(f64::min);
+        }
     }
 
     /// The roof of writing into the region.
@@ -330,5 +357,21 @@ mod tests {
         assert_eq!((side.writing(), side.write_region_kernel), (Some(3.0), Some("avx2")));
         side.write(Kernel::Sse2, 0);
         assert_eq!(side.writing(), Some(3.0));
+    }
+
+    #[test]
+    fn a_second_measurement_leaves_the_best_with_its_kernel_and_the_lowest() {
+        let measured = |rate, kernel| Side {
+            write_region_gb_per_s: Some(rate),
+            write_region_kernel: Some(kernel),
+            ..Side::default()
+        };
+        let mut side = Side::default();
+        for (rate, kernel) in [(2.0, "sse2"), (3.0, "avx2"), (1.5, "memcpy")] {
+            side.absorb(&measured(rate, kernel));
+        }
+        assert_eq!((side.writing(), side.write_region_kernel), (Some(3.0), Some("avx2")));
+        assert_eq!(side.write_region_low_gb_per_s, Some(1.5));
+        assert_eq!((side.copy_region_gb_per_s, side.copy_region_low_gb_per_s), (None, None), "not measured");
     }
 }

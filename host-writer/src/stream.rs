@@ -15,7 +15,7 @@ use ivshmem_proto::wire::Digest;
 use crate::bandwidth::{Leg, Row, Setting, Watch};
 use crate::cli::{Cache, Direction};
 use crate::config::Extent;
-use crate::content::Proof;
+use crate::content::{self, Proof};
 use crate::link::{Link, Stopped};
 use crate::progress::Progress;
 use crate::schedule::is_late;
@@ -50,7 +50,8 @@ struct Stream<'s, 'm> {
     manner: Manner,
     set: &'s WorkingSet,
     inbox: Vec<u8>,
-    fetch_proof: Proof,
+    /// What the guest is asked for in turn.
+    pieces: Vec<Proof>,
     period_ticks: Option<u64>,
     flying: VecDeque<Flight>,
     free: VecDeque<u16>,
@@ -88,11 +89,14 @@ pub fn run(
             &own
         }
     };
-    let (mut inbox, mut fetch_proof) = (Vec::new(), Proof::NONE);
+    let (mut inbox, mut pieces) = (Vec::new(), Vec::new());
     if plan.direction == Direction::GuestToHost {
         inbox = vec![0; bytes];
-        // Once: between two frames there is no time to make content.
-        fetch_proof = transfer::produce(link, leg.size.bytes(), plan.seed, plan.digest)?;
+        // Once: between two frames there is no time to make content. Each frame begins a cache line further on, so that a
+        // slot that was not written again does not hold what is expected. Of this size only: no other's content passes.
+        let token = content::token(plan.seed, leg.size.bytes());
+        transfer::produce(link, leg.size.bytes(), token, Digest::None)?;
+        pieces = content::pieces(bytes, token, plan.digest, count);
     }
     if let Extent::Count(count) = plan.extent {
         rows.reserve(usize::try_from(count)?);
@@ -108,7 +112,7 @@ pub fn run(
         leg,
         set,
         inbox,
-        fetch_proof,
+        pieces,
         period_ticks,
         flying: VecDeque::with_capacity(count),
         free: (0..geometry.slot_count() as u16).collect(),
@@ -192,8 +196,10 @@ impl Stream<'_, '_> {
         let start = self.link.clock.now();
         self.last_look = start;
         let (descriptor, proof, write_ns) = if plan.direction == Direction::GuestToHost {
-            let proof = if digest == Digest::None { Proof::NONE } else { self.fetch_proof };
-            (transfer::fetch_descriptor(bytes, slot, &self.manner), proof, None)
+            // Slots take turns, message by message: by its number, the same slot never gets the same piece twice running.
+            let piece = self.pieces[(self.link.host.next_sequence() % self.pieces.len() as u64) as usize];
+            let proof = if digest == Digest::None { Proof::NONE } else { piece };
+            (transfer::fetch_descriptor(bytes, slot, &self.manner, piece.shift_bytes), proof, None)
         } else {
             let parcel = Parcel { payload, slot, proof, manner: self.manner };
             for (index, piece) in payload.chunks(PIECE_BYTES).enumerate() {

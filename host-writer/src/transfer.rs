@@ -8,7 +8,7 @@ use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::{Geometry, GeometryError, PayloadRange};
 use ivshmem_proto::host::{Judged, Outcome};
 use ivshmem_proto::memory::Payload as _;
-use ivshmem_proto::pattern::check_pattern;
+use ivshmem_proto::pattern::check_pattern_from;
 use ivshmem_proto::wait::Waited;
 use ivshmem_proto::wire::{Consume, Digest, Kind, Verdict};
 
@@ -297,7 +297,7 @@ pub fn await_verdict(link: &mut Link<'_>, processed: Ticks, transfer: &mut Trans
 pub fn produce(link: &mut Link<'_>, length: u64, token: u64, digest: Digest) -> anyhow::Result<Proof> {
     let operation = Operation { digest, ..Operation::of(Kind::Produce) };
     let outcome = link.ask(&RawDescriptor::of(operation, length, token, [0; 4]))?;
-    Ok(Proof { digest, expected: outcome.digest, token })
+    Ok(Proof { digest, expected: outcome.digest, token, shift_bytes: 0 })
 }
 
 /// What is to be fetched.
@@ -313,12 +313,17 @@ pub struct Errand<'a> {
     pub manner: Manner,
 }
 
-/// The descriptor of an errand.
+/// The descriptor of an errand that begins `shift_bytes` into what the guest has produced.
 #[must_use]
-pub fn fetch_descriptor(length: usize, slot: u16, manner: &Manner) -> RawDescriptor {
+pub fn fetch_descriptor(length: usize, slot: u16, manner: &Manner, shift_bytes: usize) -> RawDescriptor {
     let chunked = manner.chunk_bytes.is_some();
     let operation = Operation { slot, kernel: manner.guest_kernel, chunked, ..Operation::of(Kind::Fetch) };
-    RawDescriptor::of(operation, length as u64, manner.chunk_bytes.unwrap_or(0) as u64, [0; 4])
+    RawDescriptor::of(
+        operation,
+        length as u64,
+        manner.chunk_bytes.unwrap_or(0) as u64,
+        [shift_bytes as u64, 0, 0, 0],
+    )
 }
 
 /// Fetches what the guest has produced and sees it through.
@@ -328,7 +333,7 @@ pub fn fetch_descriptor(length: usize, slot: u16, manner: &Manner) -> RawDescrip
 pub fn fetch(link: &mut Link<'_>, geometry: &Geometry, errand: Errand<'_>) -> anyhow::Result<Transfer> {
     let Errand { inbox, slot, proof, manner } = errand;
     let range = range_of(geometry, slot, inbox.len())?;
-    let descriptor = fetch_descriptor(inbox.len(), slot, &manner);
+    let descriptor = fetch_descriptor(inbox.len(), slot, &manner, proof.shift_bytes);
     let is_foretold = link.is_foretold();
     let clock = link.clock;
     let start = clock.now();
@@ -414,7 +419,8 @@ pub fn check(link: &Link<'_>, inbox: &[u8], transfer: &mut Transfer, proof: &Pro
     let intact = match proof.digest.algorithm() {
         Some(kind) => digest_words(kind, inbox) == proof.expected,
         None => {
-            transfer.mismatch_offset = check_pattern(inbox, proof.token).map(|offset| offset as u64);
+            transfer.mismatch_offset =
+                check_pattern_from(inbox, proof.token, proof.shift_bytes / 8).map(|offset| offset as u64);
             transfer.mismatch_offset.is_none()
         }
     };
@@ -439,7 +445,8 @@ pub fn exchange(
     let Errand { inbox, slot, proof, manner } = errand;
     let range = range_of(geometry, parcel.slot, parcel.payload.len())?;
     let fetch_range = range_of(geometry, slot, inbox.len())?;
-    let (fetch, frame) = (fetch_descriptor(inbox.len(), slot, &manner), descriptor_of(parcel));
+    let (fetch, frame) =
+        (fetch_descriptor(inbox.len(), slot, &manner, proof.shift_bytes), descriptor_of(parcel));
     let is_foretold = link.is_foretold();
     let clock = link.clock;
 

@@ -81,6 +81,21 @@ fn a_torn_or_corrupted_frame_is_a_mismatch_under_every_check_in_every_mode() {
 }
 
 #[test]
+fn a_slot_that_the_guest_did_not_write_again_is_a_mismatch_under_every_check() {
+    for verify in ["sha256", "xxh3", "crc32c", "pattern"] {
+        let args = ["--mode", "stream", "--direction", "guest-to-host", "--verify", verify];
+        // Message 1 has content prepared; by message 13 every slot has been used.
+        let seen = frames("stale=13", &args);
+        assert_eq!(seen.statuses, all_ok_but(20, &[(12, "mismatch")]), "{verify}");
+        let offset = &seen.rows[11]["mismatch_offset"];
+        assert_eq!(offset.parse::<u64>().is_ok_and(|at| at < 8), verify == "pattern", "{verify}: {offset}");
+        // Each message by itself prepares content of its own.
+        let seen = frames("stale=8", &["--direction", "guest-to-host", "--verify", verify]);
+        assert_eq!(seen.statuses, all_ok_but(20, &[(4, "mismatch")]), "{verify}");
+    }
+}
+
+#[test]
 fn an_acknowledgement_that_never_comes_is_a_timeout_and_in_a_stream_one_out_of_order() {
     for mode in ["whole", "chunked"] {
         let seen = frames("drop-ack=2", &["--mode", mode]);

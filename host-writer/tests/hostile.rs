@@ -10,7 +10,7 @@ use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::layout::{guest_words as g, result_words as r};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::ControlWords as _;
-use ivshmem_proto::wire::{Digest, Verdict};
+use ivshmem_proto::wire::{Digest, Status, Verdict};
 use ivshmem_proto::word::{sequence_of, tag_of};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng as _, SeedableRng as _};
@@ -115,6 +115,25 @@ fn results_of_no_meaning_are_protocol_errors_in_every_mode() {
         assert_eq!(output.status.code(), Some(3), "{mode}: {}", stderr(&output));
         assert_eq!(place.rows("bandwidth_results.csv").len(), 4, "{mode}");
         assert_ne!(violations(&place), "[]", "{mode}");
+    }
+}
+
+#[test]
+fn a_guest_that_could_not_take_a_payload_is_a_row_that_says_so() {
+    for status in [Status::Stalled, Status::Superseded, Status::Unsupported, Status::BadDescriptor] {
+        let place = Place::with_region(1 << 20);
+        let liar = double::guest(&place, move |map, guest, event| match event {
+            Event::Message { word, descriptor: Descriptor::Frame { .. } } => {
+                guest.complete(word, &Done { status, copy_ns: 1_000_000, stall_ns: 999, ..Done::default() });
+            }
+            _ => double::answer(map, guest, event),
+        });
+        let output = place.host(&FRAMES).args(["--mode", "chunked", "--chunk", "16KiB"]).output().unwrap();
+        liar.join().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{status}: {}", stderr(&output));
+        assert_eq!(place.statuses("bandwidth_results.csv"), ["guest_error"; 4], "{status}");
+        assert!(place.rows("bandwidth_results.csv").iter().all(|row| row["data_verified"] == "0"));
+        assert_eq!(violations(&place), "[]", "{status}");
     }
 }
 

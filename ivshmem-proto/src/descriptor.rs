@@ -2,7 +2,7 @@
 
 use crate::copy::Kernel;
 use crate::geometry::{Geometry, PayloadRange};
-use crate::layout::{PAGE_BYTES, SIGNATURE_MAGIC};
+use crate::layout::{PAGE_BYTES, RING_ENTRIES, SIGNATURE_MAGIC};
 use crate::wire::{Consume, Digest, Kind};
 
 /// The operation word, taken apart.
@@ -100,6 +100,10 @@ pub const PING_OPERATION: u64 = Kind::Ping.to_wire();
 /// The most payload a message without a slot of its own may carry.
 pub const INLINE_BYTES_MAX: u64 = PAGE_BYTES as u64;
 
+/// How far into what was produced a fetch may begin, in bytes: a cache line for each other message that may be in flight, so
+/// that no slot need get the same content twice running.
+pub const FETCH_SHIFT_BYTES_MAX: usize = (RING_ENTRIES as usize - 1) * 64;
+
 /// How a receiver checks content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Check {
@@ -153,6 +157,8 @@ pub enum Descriptor {
         kernel: Option<Kernel>,
         /// Whether to publish it in chunks of so many bytes.
         chunk_bytes: Option<usize>,
+        /// Where in what was produced it begins: at most [`FETCH_SHIFT_BYTES_MAX`].
+        shift_bytes: usize,
     },
     /// Measure copies of the range's length.
     Measure {
@@ -175,6 +181,9 @@ pub enum DescriptorError {
         /// Length in bytes.
         length: u64,
     },
+    /// A fetch would begin too far into what was produced.
+    #[error("a fetch begins {0} bytes into what was produced, at most {FETCH_SHIFT_BYTES_MAX} are allowed")]
+    Shift(u64),
     /// The signature's magic is missing.
     #[error("signature magic is {0:#x}, not {SIGNATURE_MAGIC:#x}")]
     Signature(u64),
@@ -234,7 +243,12 @@ impl RawDescriptor {
             Kind::Fetch => {
                 // The token of a fetch is its chunk's size.
                 let chunk = usize::try_from(self.token).ok().filter(|&bytes| bytes > 0);
-                Ok(Descriptor::Fetch { range, kernel, chunk_bytes: chunk.filter(|_| chunked) })
+                // It has no digest; the first word of that says where it begins.
+                let shift_bytes = usize::try_from(self.digest[0])
+                    .ok()
+                    .filter(|&bytes| bytes <= FETCH_SHIFT_BYTES_MAX)
+                    .ok_or(DescriptorError::Shift(self.digest[0]))?;
+                Ok(Descriptor::Fetch { range, kernel, chunk_bytes: chunk.filter(|_| chunked), shift_bytes })
             }
             Kind::Measure => Ok(Descriptor::Measure { range }),
         }
@@ -269,11 +283,11 @@ mod tests {
         let fetch = Operation { slot: 1, chunked: true, ..Operation::of(Kind::Fetch) };
         assert_eq!(
             RawDescriptor::of(fetch, 1000, 64, [0; 4]).validate(&g),
-            Ok(Descriptor::Fetch { range, kernel: None, chunk_bytes: Some(64) })
+            Ok(Descriptor::Fetch { range, kernel: None, chunk_bytes: Some(64), shift_bytes: 0 })
         );
         assert_eq!(
-            RawDescriptor::of(fetch, 1000, 0, [0; 4]).validate(&g),
-            Ok(Descriptor::Fetch { range, kernel: None, chunk_bytes: None })
+            RawDescriptor::of(fetch, 1000, 0, [960, 0, 0, 0]).validate(&g),
+            Ok(Descriptor::Fetch { range, kernel: None, chunk_bytes: None, shift_bytes: 960 })
         );
     }
 
@@ -293,6 +307,8 @@ mod tests {
             DescriptorError::OutOfBounds { slot: 2, length: 64 }
         );
         assert_eq!(refused(RawDescriptor { signature_magic: 1, ..good }), DescriptorError::Signature(1));
+        let fetch = RawDescriptor::of(Operation::of(Kind::Fetch), 64, 0, [961, 0, 0, 0]);
+        assert_eq!(refused(fetch), DescriptorError::Shift(961));
         let inline = RawDescriptor::of(Operation::of(Kind::Inline), 4097, 0, [0; 4]);
         assert_eq!(refused(inline), DescriptorError::OutOfBounds { slot: 0, length: 4097 });
     }

@@ -30,7 +30,14 @@ pub fn fill_pattern(bytes: &mut [u8], token: u64) {
 /// is not wrong. A word of another token, or from another place, differs within its eight bytes.
 #[must_use]
 pub fn check_pattern(bytes: &[u8], token: u64) -> Option<usize> {
-    let mut start = mix(token);
+    check_pattern_from(bytes, token, 0)
+}
+
+/// The same of bytes that begin `words` words into the pattern. Wherever two such pieces of one pattern begin, no aligned
+/// word is the same at the same place.
+#[must_use]
+pub fn check_pattern_from(bytes: &[u8], token: u64, words: usize) -> Option<usize> {
+    let mut start = word(mix(token), words);
     for (number, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
         let (slots, tail) = block.as_chunks::<8>();
         let mut difference = 0;
@@ -140,6 +147,16 @@ mod tests {
                 // At the latest in the first whole word after the tear.
                 prop_assert!(expected < tear.next_multiple_of(8) + 8);
             }
+        }
+    }
+
+    #[test]
+    fn a_piece_of_a_pattern_is_known_by_where_it_begins() {
+        let all = filled(4099, 7);
+        for words in [0, 1, 8, 200] {
+            assert_eq!(check_pattern_from(&all[words * 8..], 7, words), None);
+            let stale = check_pattern_from(&all[words * 8..], 7, words + 8);
+            assert!(stale.is_some_and(|at| at < 8), "{words}: {stale:?}");
         }
     }
 

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
+use crate::report::text::unit_of_time;
+
 /// The coordinate plotters draws on: positions, with lines where the axis wants them.
 #[derive(Debug, Clone)]
 pub(super) struct Coord {
@@ -155,6 +157,13 @@ impl Axis {
         }
     }
 
+    /// The second lines of labels that have one, and where.
+    pub(super) fn second_lines(&self) -> Vec<(f64, String)> {
+        let second =
+            |(value, label): &(f64, String)| Some((self.at(*value), label.lines().nth(1)?.to_owned()));
+        self.marks.iter().filter_map(second).collect()
+    }
+
     /// The label of the mark at `position`.
     pub(super) fn label(&self, position: f64) -> String {
         let near = |v: f64| (self.at(v) - position).abs();
@@ -176,12 +185,7 @@ fn steps(low: f64, high: f64) -> Vec<f64> {
 
 /// A duration's label: `130 ns`, `1.5 µs`.
 pub(super) fn nanoseconds(ns: f64) -> String {
-    let (scale, unit) = match ns {
-        ns if ns < 1e3 => (1.0, "ns"),
-        ns if ns < 1e6 => (1e3, "µs"),
-        ns if ns < 1e9 => (1e6, "ms"),
-        _ => (1e9, "s"),
-    };
+    let (scale, unit) = unit_of_time(ns);
     format!("{} {unit}", plain(ns / scale))
 }
 
@@ -229,6 +233,12 @@ mod tests {
             ["100 ns", "110 ns", "120 ns", "130 ns", "140 ns", "150 ns", "160 ns", "170 ns", "180 ns"]
         );
         assert!(Axis::linear("t", 5.0, 5.0, plain).high() > 5.0);
+    }
+
+    #[test]
+    fn a_label_may_have_a_second_line() {
+        let axis = Axis::categories("", &["4 KiB\nwhole".into(), "4K frame\n".into(), "1 MiB".into()]);
+        assert_eq!(axis.second_lines(), [(0.0, "whole".to_owned())]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::scaling;
 use super::style::{self, Area, BLUE, Drawn, GREY, INK, ORANGE, VERMILLION, px};
 use crate::analysis::{Analysis, Analyzed};
+use crate::report::text::payload;
 use crate::stats::{Percentile, Sorted};
 use crate::summary::FrameSummary;
 
@@ -30,8 +31,7 @@ pub(super) struct Lane<'a> {
 pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let heading = px(40);
-    let title =
-        plotters::element::Text::new("Bandwidth by frame format", (px(12), px(10)), style::bold(24, INK));
+    let title = plotters::element::Text::new("Bandwidth by payload", (px(12), px(10)), style::bold(24, INK));
     area.draw(&title)?;
     Context::of(analysis).draw(area, (px(330), px(15)))?;
 
@@ -61,7 +61,7 @@ pub(super) struct Places<'a> {
 }
 
 /// Width of a letter on an axis, and of the axis, in pixels: what fits is estimated, not measured.
-const LETTER: f64 = 7.8;
+const LETTER: f64 = 6.8;
 const AXIS: f64 = 590.0;
 
 /// Bars beyond which each one's figures would run into its neighbour's.
@@ -82,22 +82,24 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Names with their sizes if they fit, else names alone, else every second or third of them.
+/// Names with their sizes if they fit, else names alone, else every second or third of them; ways on a line of their own.
 fn fitting(frames: &[FrameSummary]) -> Vec<String> {
     let megabytes = |f: &FrameSummary| plain((f.size_bytes as f64 / 1e5).round() / 10.0);
+    let name = |f: &FrameSummary, size: String| format!("{}{size}\n{}", payload(&f.frame), f.way);
     let with_size = |f: &FrameSummary| match f.frame.ends_with('B') {
-        true => f.label.clone(),
-        false => format!("{} ({} MB)", f.label, megabytes(f)),
+        true => name(f, String::new()),
+        false => name(f, format!(" ({} MB)", megabytes(f))),
     };
     let step_for = |names: &[String]| {
-        let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(1) as f64 + 1.5;
+        let lines = names.iter().flat_map(|name| name.lines());
+        let longest = lines.map(|line| line.chars().count()).max().unwrap_or(1) as f64 + 1.0;
         (longest * LETTER * names.len() as f64 / AXIS).ceil().max(1.0) as usize
     };
     let long: Vec<String> = frames.iter().map(with_size).collect();
     if step_for(&long) == 1 || frames.len() <= 3 {
         return long;
     }
-    let short: Vec<String> = frames.iter().map(|f| f.label.clone()).collect();
+    let short: Vec<String> = frames.iter().map(|f| name(f, String::new())).collect();
     let step = step_for(&short);
     let shown = |(place, name): (usize, String)| if place % step == 0 { name } else { String::new() };
     short.into_iter().enumerate().map(shown).collect()

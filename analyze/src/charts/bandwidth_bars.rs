@@ -21,9 +21,9 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
     let logarithmic = highest > median * LOG_BEYOND || median > least * LOG_BEYOND;
     let crowded = places.is_crowded(lanes);
     let y = if logarithmic {
-        Axis::log("time, log scale", lowest / 2.0, highest * 3.0, nanoseconds)
+        Axis::log("duration, log scale", lowest / 2.0, highest * 3.0, nanoseconds)
     } else {
-        Axis::linear("time", 0.0, highest * 1.2, nanoseconds)
+        Axis::linear("duration", 0.0, highest * 1.2, nanoseconds)
     };
     let split = summaries().any(|f| f.write_median_ns.is_some() && f.read_median_ns.is_some())
         && !logarithmic

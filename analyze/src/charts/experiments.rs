@@ -66,10 +66,8 @@ impl Experiments {
         plots.extend(kernels(matrix));
         plots = plots.into_iter().map(|plot| plot.or_bars_if_few(&matrix.rows)).collect();
         plots.extend(latencies(matrix));
-        let dirty = |cell: &&crate::matrix::Cell| {
-            cell.analyzed.run.provenance.as_ref().is_some_and(|p| p.run.is_dirty())
-        };
-        let dirty = matrix.cells.iter().filter(dirty).map(|cell| cell.label.clone()).collect();
+        let dirty = matrix.cells.iter().filter(|cell| cell.analyzed.run.is_dirty());
+        let dirty = dirty.map(|cell| cell.label.clone()).collect();
         (!plots.is_empty()).then_some(Self { plots, dirty, runs: matrix.cells.len() })
     }
 
@@ -118,7 +116,7 @@ impl Plot {
         }
         let name = |bytes: &u64| {
             let row = rows.iter().find(|row| row.size_bytes == Some(*bytes));
-            row.and_then(|row| row.size.clone()).unwrap_or_else(|| size(*bytes))
+            row.map_or_else(|| size(*bytes), Row::payload)
         };
         let bars: Vec<Bars> = lines
             .into_iter()
@@ -176,7 +174,7 @@ fn kernels(matrix: &Matrix) -> Vec<Plot> {
                 let source = match (carried, trial) {
                     (true, true) => "frames carried with each; trial copies where only one was used",
                     (true, false) => "frames carried with each",
-                    (false, _) => "trial copies of the run",
+                    (false, _) => "the median of trial copies before the test",
                 };
                 plots.push(Plot::Lines { title: title.into(), fact: format!("{machine}: {source}"), lines });
             }
@@ -242,7 +240,7 @@ fn draw_lines(area: &Area<'_>, title: &str, fact: &str, lines: &[Line]) -> Drawn
     let high = points().map(|(_, rate)| *rate).fold(0.0, f64::max);
     let smallest = points().map(|(bytes, _)| *bytes).min().unwrap_or(1) as f64;
     let largest = points().map(|(bytes, _)| *bytes).max().unwrap_or(1) as f64;
-    let x = Axis::sizes("payload bytes, log2 scale", smallest / 1.6, largest * 1.8);
+    let x = Axis::sizes("payload, log2 scale", smallest / 1.6, largest * 1.8);
     let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
     let legend = lines.iter().zip(PALETTE).map(|(line, color)| (Swatch::Line(color), line.name.clone()));
     let panel =

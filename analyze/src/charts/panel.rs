@@ -5,12 +5,12 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
 use plotters::element::{PathElement, Rectangle, Text};
 use plotters::prelude::BitMapBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{RGBColor, ShapeStyle};
 
 use super::Context;
 use super::axis::{Axis, Coord};
-use super::style::{self, Area, Drawn, FAINT_GRID, GREY, GRID, INK, px};
+use super::style::{self, Area, Drawn, FAINT_GRID, GREY, GRID, INK, PAPER, px};
 
 /// A plot on which positions of [`Axis::at`] are drawn.
 pub(super) struct Chart<'a> {
@@ -26,6 +26,24 @@ pub(super) enum Swatch {
     Line(RGBColor),
     Dot(RGBColor),
     Tick(RGBColor),
+}
+
+/// A part of the canvas that holds something, in its pixels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    left: i32,
+    top: i32,
+    right: i32,
+    bottom: i32,
+}
+
+impl Place {
+    fn touches(&self, other: &Self) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
 }
 
 /// What surrounds a plot.
@@ -80,14 +98,20 @@ impl Panel {
             .label_style(style::text(LABEL, INK))
             // The font's letters stand above the middle of the box plotters centres.
             .y_label_offset(px(2))
-            .x_label_formatter(&|position| x.label(*position))
+            .x_label_formatter(&|position| x.label(*position).lines().next().unwrap_or_default().to_owned())
             .y_label_formatter(&|position| y.label(*position))
             .bold_line_style(style::line(GRID, 1))
             .light_line_style(style::line(FAINT_GRID, 1))
             .axis_style(style::line(GREY, 1))
             .set_all_tick_mark_size(px(4))
             .draw()?;
-        Ok(Chart { context: chart, panel: area.clone() })
+        let chart = Chart { context: chart, panel: area.clone() };
+        // Plotters draws one line of a label.
+        for (position, second) in x.second_lines() {
+            let (place, moved) = ((position, y.part(0.0)), (0, 10 + LABEL));
+            chart.note(place, moved, (HPos::Center, VPos::Top), &second, INK)?;
+        }
+        Ok(chart)
     }
 
     /// The legend from `left`, in as many rows as it takes; returns where it ends.
@@ -168,6 +192,38 @@ impl<'a> Chart<'a> {
         Ok(())
     }
 
+    /// Text beside a point at `place`, on the side that has room; nothing if none has. `taken` holds what is drawn already.
+    pub(super) fn note_beside(&self, place: (f64, f64), content: &str, taken: &mut Vec<Place>) -> Drawn {
+        let (x, y) = self.pixel(place);
+        let (width, height) = self.size_of(content)?;
+        let (right, bottom) = self.panel.dim_in_pixel();
+        let beside = px(9);
+        for (to_left, below) in [(false, false), (false, true), (true, false), (true, true)] {
+            let left = if to_left { x - beside - width } else { x + beside };
+            let top = if below { y + beside / 2 } else { y - beside / 2 - height };
+            let wanted = Place { left, top, right: left + width, bottom: top + height };
+            let inside =
+                left >= 0 && wanted.right <= right as i32 && top >= 0 && wanted.bottom <= bottom as i32;
+            if inside && !taken.iter().any(|other| other.touches(&wanted)) {
+                taken.push(wanted);
+                return self.write((left, top), (width, height), content, INK);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a point of this radius in pixels of the finished picture takes at `place`.
+    pub(super) fn place_of(&self, place: (f64, f64), radius: i32) -> Place {
+        let (x, y) = self.pixel(place);
+        let r = px(radius);
+        Place { left: x - r, top: y - r, right: x + r, bottom: y + r }
+    }
+
+    fn size_of(&self, content: &str) -> Drawn<(i32, i32)> {
+        let (width, height) = self.panel.estimate_text_size(content, &style::text(LABEL, INK))?;
+        Ok((width as i32, height as i32))
+    }
+
     /// Text at `place`, anchored as said, moved by pixels of the finished picture.
     pub(super) fn note(
         &self,
@@ -178,8 +234,37 @@ impl<'a> Chart<'a> {
         color: RGBColor,
     ) -> Drawn {
         let (x, y) = self.pixel(place);
-        let style = style::text(LABEL, color).pos(Pos::new(horizontal, vertical));
-        self.panel.draw(&Text::new(content.to_owned(), (x + px(moved.0), y + px(moved.1)), style))?;
+        let (width, height) = self.size_of(content)?;
+        let left = match horizontal {
+            HPos::Left => x,
+            HPos::Right => x - width,
+            HPos::Center => x - width / 2,
+        };
+        let top = match vertical {
+            VPos::Top => y,
+            VPos::Bottom => y - height,
+            VPos::Center => y - height / 2,
+        };
+        self.write((left + px(moved.0), top + px(moved.1)), (width, height), content, color)
+    }
+
+    /// Text with its top left corner at a pixel of the panel; what is behind it fades.
+    fn write(&self, corner: (i32, i32), size: (i32, i32), content: &str, color: RGBColor) -> Drawn {
+        let behind = [corner, (corner.0 + size.0, corner.1 + size.1)];
+        self.panel.draw(&Rectangle::new(behind, style::fill(PAPER, 0.75)))?;
+        self.panel.draw(&Text::new(content.to_owned(), corner, style::text(LABEL, color)))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_touch_where_they_share_a_pixel() {
+        let place = |left, top| Place { left, top, right: left + 10, bottom: top + 5 };
+        assert!(place(0, 0).touches(&place(9, 4)) && place(9, 4).touches(&place(0, 0)));
+        assert!(!place(0, 0).touches(&place(10, 0)) && !place(0, 0).touches(&place(0, 5)));
     }
 }

@@ -43,7 +43,11 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         Axis::linear(time, (low - spread * 0.1).max(0.0), high + spread * 0.15, nanoseconds)
     };
     let mut legend: Vec<_> = curves.iter().map(|c| (Swatch::Line(c.color), c.name.clone())).collect();
-    legend.push((Swatch::Block(GREY, UNKNOWN_SHADE), format!("n/a: fewer than {MIN_SAMPLES_BEYOND} beyond")));
+    // The shade is the main run's: another number of messages has another end.
+    let whose =
+        if analysis.baseline.is_some() { format!(" of {}", analysis.main.title()) } else { String::new() };
+    let unknown = format!("n/a: fewer than {MIN_SAMPLES_BEYOND} messages{whose} beyond");
+    legend.push((Swatch::Block(GREY, UNKNOWN_SHADE), unknown));
     let panel = Panel {
         title: format!("{title} by percentile"),
         context: Some(Context::of(analysis)),

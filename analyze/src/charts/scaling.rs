@@ -14,6 +14,8 @@ use crate::summary::FrameSummary;
 
 /// Sizes beyond which the axis is logarithmic and figures are left to the report.
 const LINEAR_SIZES: usize = 6;
+/// Radius of a point, in pixels of the finished picture.
+const POINT: i32 = 5;
 /// Sizes further apart than this factor are drawn on a logarithmic axis too.
 const LINEAR_SPAN: f64 = 64.0;
 
@@ -33,9 +35,9 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
     let many = sizes.len() > LINEAR_SIZES;
     let logarithmic = many || largest / smallest > LINEAR_SPAN;
     let x = if logarithmic {
-        Axis::sizes("payload bytes, log2 scale", smallest / 1.5, largest * 2.5)
+        Axis::sizes("payload, log2 scale", smallest / 1.5, largest * 2.5)
     } else {
-        Axis::linear("frame size, MB (1e6 bytes)", 0.0, largest / 1e6 * 1.15, plain)
+        Axis::linear("payload, MB (1e6 bytes)", 0.0, largest / 1e6 * 1.15, plain)
     };
     let at =
         |f: &FrameSummary| x.at(if logarithmic { f.size_bytes as f64 } else { f.size_bytes as f64 / 1e6 });
@@ -44,7 +46,7 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
     let mut legend = Vec::new();
     for lane in lanes {
         for (way, color) in ways(frames(lane.analyzed)).iter().zip(colors(lane)) {
-            let name = [lane.analyzed.title().as_str(), way_of(way[0])].join(" ");
+            let name = [lane.analyzed.title().as_str(), &way[0].way].join(" ");
             legend.push((Swatch::Line(color), name.trim_end().to_owned()));
         }
     }
@@ -65,13 +67,26 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         for place in &path {
             chart.plotting_area().draw(&Circle::new(*place, px(3), style::fill(VERMILLION, 1.0)))?;
         }
+        for (place, roof) in way.iter().filter_map(|f| Some((at(f), f.roof?))) {
+            if let (Some(low), Some(high)) = (roof.total_low_gb_per_s, roof.total_gb_per_s) {
+                chart.whisker(place, (y.at(low), y.at(high)), style::line(VERMILLION, 1))?;
+            }
+        }
         chart.plotting_area().draw(&PathElement::new(path, style::line(VERMILLION, 1)))?;
     }
+    let mut means = Vec::new();
     for lane in lanes {
         for (way, color) in ways(frames(lane.analyzed)).into_iter().zip(colors(lane)) {
             let points: Vec<_> = way.into_iter().map(|f| (at(f), f)).collect();
-            line(&chart, &y, color, &points, !many)?;
+            means.extend(line(&chart, &y, color, &points)?);
         }
+    }
+    if many {
+        return Ok(());
+    }
+    let mut taken: Vec<_> = means.iter().map(|(place, _)| chart.place_of(*place, POINT)).collect();
+    for (place, mean) in means {
+        chart.note_beside(place, &four_digits(mean), &mut taken)?;
     }
     Ok(())
 }
@@ -86,16 +101,11 @@ fn facts(limit: Option<&Limit>) -> String {
     format!("{mean}; believable up to {} GB/s ({source})", four_digits(limit.gb_per_s))
 }
 
-/// What tells the frames of one way from others of the same name.
-fn way_of(frame: &FrameSummary) -> &str {
-    frame.label.strip_prefix(frame.frame.as_str()).unwrap_or_default().trim()
-}
-
 /// The frames of each way, by size as they come.
 fn ways(frames: &[FrameSummary]) -> Vec<Vec<&FrameSummary>> {
     let mut ways: Vec<Vec<&FrameSummary>> = Vec::new();
     for frame in frames {
-        match ways.iter_mut().find(|way| way_of(way[0]) == way_of(frame)) {
+        match ways.iter_mut().find(|way| way[0].way == frame.way) {
             Some(way) => way.push(frame),
             None => ways.push(vec![frame]),
         }
@@ -109,14 +119,13 @@ fn colors(lane: &Lane<'_>) -> impl Iterator<Item = RGBColor> {
     std::iter::once(lane.color).chain(others)
 }
 
-/// One way of one run, its figures beside the points if there is room.
+/// One way of one run; returns where its mean rates are.
 fn line(
     chart: &Chart<'_>,
     y: &Axis,
     color: RGBColor,
     points: &[(f64, &FrameSummary)],
-    with_figures: bool,
-) -> Drawn {
+) -> Drawn<Vec<((f64, f64), f64)>> {
     let points: Vec<_> = points.iter().filter_map(|(at, f)| Some((*at, f.rate?))).collect();
     let path: Vec<_> = points.iter().map(|(at, rate)| (*at, y.at(rate.mean_gb_per_s))).collect();
     chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(color, 2)))?;
@@ -124,11 +133,8 @@ fn line(
         let spread = rate.stddev_gb_per_s.unwrap_or(0.0);
         let ends = (y.at(rate.mean_gb_per_s - spread), y.at(rate.mean_gb_per_s + spread));
         chart.whisker(place.0, ends, style::line(color, 1))?;
-        chart.plotting_area().draw(&Circle::new(*place, px(5), style::fill(color, 1.0)))?;
-        if with_figures {
-            let label = four_digits(rate.mean_gb_per_s);
-            chart.note(*place, (9, -9), (HPos::Left, VPos::Bottom), &label, INK)?;
-        }
+        chart.plotting_area().draw(&Circle::new(*place, px(POINT), style::fill(color, 1.0)))?;
     }
-    Ok(())
+    let means = points.iter().map(|(_, rate)| rate.mean_gb_per_s);
+    Ok(path.into_iter().zip(means).collect())
 }

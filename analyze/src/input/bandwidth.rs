@@ -69,8 +69,8 @@ impl Transfer {
 pub struct Frame {
     /// Name, such as `1080p` or `64B`.
     pub name: String,
-    /// The name, and what tells it from others of the file: `4k chunked`.
-    pub label: String,
+    /// What tells it from others of its name in the file, such as `chunked`; empty if nothing does.
+    pub way: String,
     /// How it was carried.
     pub setup: Setup,
     /// Bytes published at a time, of the last row that says so.
@@ -92,8 +92,8 @@ pub struct Frame {
 impl Frame {
     fn new(name: String, bytes: u64) -> Self {
         Self {
-            label: name.clone(),
             name,
+            way: String::new(),
             setup: Setup::default(),
             chunk_bytes: None,
             slots: None,
@@ -226,20 +226,17 @@ impl Bandwidth {
         }
         // Stable: ways of one size stay in the order of the file.
         frames.sort_by(|a, b| (a.bytes, &a.name).cmp(&(b.bytes, &b.name)));
-        label(&mut frames);
+        tell_apart(&mut frames);
         Ok(Self { path: table.path().into(), frames, disagreeing_rates })
     }
 }
 
 /// Tells frames of one name apart by what differs among them.
-fn label(frames: &mut [Frame]) {
+fn tell_apart(frames: &mut [Frame]) {
     let keys: Vec<_> = frames.iter().map(|f| (f.name.clone(), f.bytes, f.setup.clone())).collect();
     for frame in frames {
         let same = keys.iter().filter(|(name, bytes, _)| *name == frame.name && *bytes == frame.bytes);
-        let distinction = frame.setup.distinction(&same.map(|(_, _, setup)| setup).collect::<Vec<_>>());
-        if !distinction.is_empty() {
-            frame.label = format!("{} {distinction}", frame.name);
-        }
+        frame.way = frame.setup.distinction(&same.map(|(_, _, setup)| setup).collect::<Vec<_>>());
     }
 }
 
@@ -367,8 +364,8 @@ mod tests {
         let rows =
             [row(1, "whole", "memcpy"), row(1, "chunked", "memcpy"), row(2, "chunked", "memcpy")].concat();
         let bandwidth = parse(&format!("{TWELVE},{NEW}\n{rows}{dropped}")).unwrap();
-        let labels: Vec<_> = bandwidth.frames.iter().map(|f| f.label.as_str()).collect();
-        assert_eq!(labels, ["4KiB whole", "4KiB chunked"]);
+        let ways: Vec<_> = bandwidth.frames.iter().map(|f| f.way.as_str()).collect();
+        assert_eq!(ways, ["whole", "chunked"]);
         let chunked = &bandwidth.frames[1];
         // A row without kernels belongs to the group whose other columns it shares.
         assert_eq!(chunked.failures, BTreeMap::from([(DROPPED.into(), 1)]));

@@ -82,6 +82,12 @@ impl Run {
         self.provenance.as_ref().is_some_and(|p| p.run.is_native())
     }
 
+    /// Whether it was disturbed too much while it was measured.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.provenance.as_ref().is_some_and(|p| p.run.is_dirty())
+    }
+
     /// The load's name, if the run was loaded.
     #[must_use]
     pub fn load(&self) -> Option<&str> {

@@ -100,6 +100,8 @@ pub struct BandwidthPlan {
     pub frames: Option<Vec<String>>,
     /// Iterations of each.
     pub iterations: Option<u64>,
+    /// `host-to-guest`, `guest-to-host`, or `both` at once.
+    pub direction: Option<String>,
     /// Digest.
     pub verify: Option<String>,
     /// Seed of the content.
@@ -114,6 +116,14 @@ pub struct BandwidthPlan {
     pub llc_bytes: Option<u64>,
     /// One frame of so many is verified.
     pub verify_every: Option<u64>,
+}
+
+impl BandwidthPlan {
+    /// Whether both sides wrote at once, so that each direction was slowed down by the other.
+    #[must_use]
+    pub fn is_both_ways(&self) -> bool {
+        self.direction.as_deref() == Some("both")
+    }
 }
 
 impl LatencyPlan {

@@ -30,10 +30,16 @@ pub struct RoofSize {
 pub struct RoofSide {
     /// Writing into the region.
     pub write_region_gb_per_s: Option<f64>,
+    /// The lowest of what the measurements before and after the test reached.
+    pub write_region_low_gb_per_s: Option<f64>,
     /// Copying out of the region.
     pub copy_region_gb_per_s: Option<f64>,
+    /// The lowest, likewise.
+    pub copy_region_low_gb_per_s: Option<f64>,
     /// Reading the region without keeping a copy.
     pub scan_region_gb_per_s: Option<f64>,
+    /// The lowest, likewise.
+    pub scan_region_low_gb_per_s: Option<f64>,
 }
 
 /// The copy kernels one side tried for one size.

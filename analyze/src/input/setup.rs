@@ -100,10 +100,12 @@ impl Setup {
         self.mode.as_deref() == Some("stream")
     }
 
-    /// What tells `self` from the others of `all`, such as `chunked cold`; empty if nothing does.
+    /// What tells `self` from the others of `all`, such as `chunked cold`; empty if nothing does. Kernels are named only
+    /// where what was asked for does not tell.
     pub(super) fn distinction(&self, all: &[&Self]) -> String {
         let mine = self.values();
-        let differing = |index: &usize| all.iter().any(|other| other.values()[*index] != mine[*index]);
+        let rivals = |index: usize| all.iter().filter(move |other| index < ASKED || other.is_like(self));
+        let differing = |index: &usize| rivals(*index).any(|other| other.values()[*index] != mine[*index]);
         (0..mine.len()).filter(differing).filter_map(|index| mine[index]).collect::<Vec<_>>().join(" ")
     }
 }
@@ -131,5 +133,9 @@ mod tests {
         let all = [setup("whole", "cold"), setup("chunked", "cold")];
         assert_eq!(all[1].distinction(&[&all[0], &all[1]]), "chunked");
         assert_eq!(all[0].distinction(&[&all[0]]), "");
+        let with = |mode, kernel: &str| Setup { copy_kernel: Some(kernel.into()), ..setup(mode, "") };
+        let all = [with("whole", "sse2"), with("chunked", "avx2"), with("chunked", "memcpy")];
+        let named: Vec<_> = all.iter().map(|one| one.distinction(&all.each_ref())).collect();
+        assert_eq!(named, ["whole", "chunked avx2", "chunked memcpy"]);
     }
 }

@@ -2,18 +2,20 @@
 
 use super::pairs::beside;
 use super::row::Facet;
-use super::{KernelRate, Matrix, Row};
-use crate::report::text::{duration, four_digits, grouped};
+use super::{Matrix, Row, winners};
+use crate::report::text::{duration, four_digits, grouped, payload};
 
-/// Sizes a comparison may name one by one; of more, the range is said.
-const NAMED: usize = 3;
+/// Things a sentence may name one by one; of more sizes the range is said.
+pub(super) const NAMED: usize = 3;
 
 /// What is compared with what, and the words between.
-const COMPARISONS: [(Facet, &str, &str); 5] = [
+const COMPARISONS: [(Facet, &str, &str); 7] = [
     (Facet::Mode, "chunked", "whole"),
     (Facet::Mode, "stream", "whole"),
     (Facet::Cache, "cold", "warm"),
     (Facet::Direction, "guest-to-host", "host-to-guest"),
+    (Facet::Direction, "host-to-guest of both", "host-to-guest"),
+    (Facet::Direction, "guest-to-host of both", "guest-to-host"),
     (Facet::Consume, "scan", "copy"),
 ];
 
@@ -22,7 +24,7 @@ pub(super) fn of(matrix: &Matrix) -> Vec<String> {
     for (facet, value, other) in COMPARISONS {
         findings.extend(comparisons(&matrix.rows, facet, value, other));
     }
-    findings.extend(best_kernels(&matrix.kernels));
+    findings.extend(winners::of(&matrix.kernels));
     findings.extend(under_load(matrix));
     findings.extend(streams(&matrix.rows));
     findings.extend(extremes(&matrix.rows));
@@ -30,12 +32,12 @@ pub(super) fn of(matrix: &Matrix) -> Vec<String> {
 }
 
 /// What is put behind a sentence that rests on a disturbed run.
-fn caution(dirty: bool) -> &'static str {
+pub(super) fn caution(dirty: bool) -> &'static str {
     if dirty { "; of a DIRTY run" } else { "" }
 }
 
 /// Two digits are what a comparison of single runs is good for.
-fn times(ratio: f64) -> String {
+pub(super) fn times(ratio: f64) -> String {
     if ratio < 9.95 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
@@ -66,22 +68,23 @@ fn warnings(matrix: &Matrix) -> Vec<String> {
 
 /// The rest of a pair's way, where it is more than the thing compared.
 fn way(row: &Row, facet: Facet, rows: &[Row]) -> String {
-    let differs =
-        |f: &Facet| *f != facet && rows.iter().any(|r| r.size.is_some() && r.facet(*f) != row.facet(*f));
-    let words: Vec<&str> = Facet::ALL
-        .iter()
-        .filter(|f| differs(f))
-        .map(|f| match (f, row.facet(*f)) {
-            (Facet::Load, None) => "idle",
-            (_, value) => value.unwrap_or("unknown"),
-        })
-        .collect();
+    let sized: Vec<&Row> = rows.iter().filter(|row| row.size.is_some()).collect();
+    let words = row.differing(&sized, &[facet]);
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
+/// A row's run, and its direction where rows go several.
+fn run_of(row: &Row, rows: &[Row]) -> String {
+    let several = rows.iter().any(|other| other.size.is_some() && other.direction != row.direction);
+    match row.direction.as_ref().filter(|_| several) {
+        Some(direction) => format!("{} ({direction})", row.label),
+        None => row.label.clone(),
+    }
+}
+
 /// One size of a comparison.
-struct Compared<'a> {
-    size: &'a str,
+struct Compared {
+    payload: String,
     /// Over the other's time.
     time: f64,
     dirty: bool,
@@ -89,22 +92,21 @@ struct Compared<'a> {
 
 fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<String> {
     // Pairs of the same way but for the size belong into one sentence.
-    let mut ways: Vec<(String, Vec<Compared<'_>>)> = Vec::new();
+    let mut ways: Vec<(String, Vec<Compared>)> = Vec::new();
     for (row, partner) in beside(rows, facet, Some(value), Some(other)) {
         let (Some(rate), Some(of)) = (row.total_gb_per_s, partner.total_gb_per_s) else { continue };
-        let size = row.size.as_deref().unwrap_or_default();
-        let pair = Compared { size, time: of / rate, dirty: row.dirty || partner.dirty };
+        let pair = Compared { payload: row.payload(), time: of / rate, dirty: row.dirty || partner.dirty };
         let name = way(row, facet, rows);
         match ways.iter_mut().find(|(known, _)| *known == name) {
             Some((_, pairs)) => pairs.push(pair),
             None => ways.push((name, vec![pair])),
         }
     }
-    let sentence = |(way, pairs): (String, Vec<Compared<'_>>)| {
+    let sentence = |(way, pairs): (String, Vec<Compared>)| {
         if pairs.len() <= NAMED {
-            let one = |pair: &Compared<'_>| {
-                let (size, time) = (pair.size, times(pair.time));
-                format!("{size} frames{way}: {value} takes {time} of {other}'s time{}", caution(pair.dirty))
+            let one = |pair: &Compared| {
+                let (payload, time) = (&pair.payload, times(pair.time));
+                format!("{payload}{way}: {value} takes {time} of {other}'s time{}", caution(pair.dirty))
             };
             return pairs.iter().map(one).collect::<Vec<_>>();
         }
@@ -115,68 +117,13 @@ fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<Stri
             "{} sizes{way}: {value} takes {} (at {}) to {} (at {}) of {other}'s time{}",
             pairs.len(),
             times(least.time),
-            least.size,
+            least.payload,
             times(most.time),
-            most.size,
+            most.payload,
             caution(pairs.iter().any(|pair| pair.dirty))
         )]
     };
     ways.into_iter().flat_map(sentence).collect()
-}
-
-/// The winner of a size, over whom, and by how much.
-struct Winner<'a> {
-    best: &'a KernelRate,
-    over: &'a KernelRate,
-}
-
-impl Winner<'_> {
-    fn ratio(&self) -> f64 {
-        self.best.gb_per_s / self.over.gb_per_s
-    }
-}
-
-/// Of candidates with the fastest first: over memcpy, which everyone has, or over the next if memcpy wins.
-fn winner<'a>(candidates: &[&'a KernelRate]) -> Option<Winner<'a>> {
-    let [best, next, ..] = candidates else { return None };
-    let memcpy = candidates[1..].iter().find(|c| c.kernel == "memcpy");
-    Some(Winner { best, over: memcpy.unwrap_or(next) })
-}
-
-fn best_kernels(kernels: &[KernelRate]) -> Vec<String> {
-    let side = |rate: &KernelRate| (rate.machine.clone(), rate.side.clone());
-    let machines: Vec<&str> = kernels.iter().map(|rate| rate.machine.as_str()).collect();
-    let several = machines.iter().any(|machine| *machine != machines[0]);
-    let mut findings = Vec::new();
-    for group in kernels.chunk_by(|a, b| side(a) == side(b)) {
-        let by_size = group.chunk_by(|a, b| a.size_bytes == b.size_bytes);
-        let winners: Vec<Winner<'_>> =
-            by_size.filter_map(|size| winner(&size.iter().collect::<Vec<_>>())).collect();
-        // Neighbouring sizes with one winner are one sentence.
-        let alike =
-            |a: &Winner<'_>, b: &Winner<'_>| a.best.kernel == b.best.kernel && a.over.kernel == b.over.kernel;
-        for run in winners.chunk_by(alike) {
-            let [first, ..] = run else { continue };
-            let ratios: Vec<f64> = run.iter().map(Winner::ratio).collect();
-            let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = ratios.iter().copied().fold(0.0, f64::max);
-            let range = match times(least) == times(most) {
-                true => times(least),
-                false => format!("{} to {}", times(least), times(most)),
-            };
-            let sizes = match run {
-                [.., last] if run.len() > 1 => format!("from {} to {}", first.best.size, last.best.size),
-                _ => format!("at {}", first.best.size),
-            };
-            let what = if first.best.side == "host" { "host write" } else { "guest read" };
-            let machine = if several { format!(" of {}", first.best.machine) } else { String::new() };
-            findings.push(format!(
-                "best {what} kernel{machine} {sizes}: {}, {range} times {}",
-                first.best.kernel, first.over.kernel
-            ));
-        }
-    }
-    findings
 }
 
 fn under_load(matrix: &Matrix) -> Vec<String> {
@@ -201,7 +148,7 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
             ));
         }
     }
-    let key = |pair: &super::RatePair| (pair.load.clone(), pair.mode.clone());
+    let key = |pair: &super::RatePair| (pair.load.clone(), pair.way.clone());
     let mut keys = Vec::new();
     for pair in &matrix.loaded_rates {
         if !keys.contains(&key(pair)) {
@@ -211,23 +158,24 @@ fn under_load(matrix: &Matrix) -> Vec<String> {
     for wanted in keys {
         let pairs: Vec<_> = matrix.loaded_rates.iter().filter(|pair| key(pair) == wanted).collect();
         let dirty = caution(pairs.iter().any(|pair| pair.dirty));
-        let (load, mode) = (&wanted.0, wanted.1.as_deref().unwrap_or("frames"));
+        let (load, way) = wanted;
+        let way = if way.is_empty() { "payloads".to_owned() } else { way };
         let by_ratio =
             |a: &&&super::RatePair, b: &&&super::RatePair| a.loaded_over_idle.total_cmp(&b.loaded_over_idle);
         if pairs.len() <= NAMED {
             findings.extend(pairs.iter().map(|pair| {
-                let (size, kept) = (&pair.size, times(pair.loaded_over_idle));
-                format!("under {load} {size} {mode} keeps {kept} of its rate{}", caution(pair.dirty))
+                let (payload, kept) = (payload(&pair.size), times(pair.loaded_over_idle));
+                format!("under {load} {payload} {way} keeps {kept} of its rate{}", caution(pair.dirty))
             }));
         } else if let (Some(least), Some(most)) =
             (pairs.iter().min_by(by_ratio), pairs.iter().max_by(by_ratio))
         {
             findings.push(format!(
-                "under {load} {mode} keeps {} (at {}) to {} (at {}) of its rate{dirty}",
+                "under {load} {way} keeps {} (at {}) to {} (at {}) of its rate{dirty}",
                 times(least.loaded_over_idle),
-                least.size,
+                payload(&least.size),
                 times(most.loaded_over_idle),
-                most.size
+                payload(&most.size)
             ));
         }
     }
@@ -239,12 +187,13 @@ fn streams(rows: &[Row]) -> Vec<String> {
     troubled
         .map(|row| {
             format!(
-                "{}: of {} frames of the {} stream {} were late and {} dropped; lower the rate or give it more slots",
+                "{}: of {} payloads of the {} stream {} were late and {} dropped; lower the rate or give it more slots{}",
                 row.label,
                 grouped(row.frames_total.unwrap_or(0)),
-                row.size.as_deref().unwrap_or_default(),
+                row.payload(),
                 grouped(row.late.unwrap_or(0)),
-                grouped(row.dropped.unwrap_or(0))
+                grouped(row.dropped.unwrap_or(0)),
+                caution(row.dirty)
             )
         })
         .collect()
@@ -266,22 +215,19 @@ fn extremes(rows: &[Row]) -> Vec<String> {
             let rate = row.total_gb_per_s.map_or_else(String::new, four_digits);
             let roof = row.share_of_roof.map(|s| format!(", {:.0} % of its roof", s * 100.0));
             let dirty = if row.dirty { ", DIRTY" } else { "" };
-            format!("{} at {rate} GB/s{}{dirty}", row.label, roof.unwrap_or_default())
+            format!("{} at {rate} GB/s{}{dirty}", run_of(row, rows), roof.unwrap_or_default())
         };
-        let size = fastest.size.as_deref().unwrap_or_default();
-        findings.push(format!("{size} frames: fastest {}; slowest {}", say(fastest), say(slowest)));
+        let payload = fastest.payload();
+        findings.push(format!("{payload}: fastest {}; slowest {}", say(fastest), say(slowest)));
     }
-    let trips = || rows.iter().filter_map(|row| Some((row.rtt_p50_ns?, row.label.as_str())));
+    let trips = || rows.iter().filter_map(|row| Some((row.rtt_p50_ns?, row)));
     if let (Some(least), Some(most)) = (trips().min_by_key(|t| t.0), trips().max_by_key(|t| t.0))
-        && least.1 != most.1
+        && least.1.label != most.1.label
     {
-        findings.push(format!(
-            "RTT p50: lowest {} ({}), highest {} ({})",
-            duration(least.0 as f64),
-            least.1,
-            duration(most.0 as f64),
-            most.1
-        ));
+        let say = |(ns, row): (u64, &Row)| {
+            format!("{} ({}{})", duration(ns as f64), row.label, if row.dirty { ", DIRTY" } else { "" })
+        };
+        findings.push(format!("RTT p50: lowest {}, highest {}", say(least), say(most)));
     }
     findings
 }
@@ -301,54 +247,24 @@ mod tests {
         }
     }
 
-    fn kernel(size: &str, bytes: u64, kernel: &str, gb_per_s: f64) -> KernelRate {
-        KernelRate {
-            machine: "VM".into(),
-            side: "guest".into(),
-            size_bytes: bytes,
-            size: size.into(),
-            kernel: kernel.into(),
-            gb_per_s,
-            source: "trial",
-        }
-    }
-
     #[test]
     fn few_sizes_are_named_and_many_given_as_a_range() {
         let mut rows =
             vec![row("w", "whole", "4k", 24_883_200, 2.0), row("c", "chunked", "4k", 24_883_200, 2.5)];
         let compared = |rows: &[Row]| comparisons(rows, Facet::Mode, "chunked", "whole");
-        assert_eq!(compared(&rows), ["4k frames: chunked takes 0.80 of whole's time"]);
+        assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time"]);
         rows[1].dirty = true;
-        assert_eq!(compared(&rows), ["4k frames: chunked takes 0.80 of whole's time; of a DIRTY run"]);
+        assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time; of a DIRTY run"]);
         let rows: Vec<Row> = (0..5_u32)
             .flat_map(|n| {
                 let (size, bytes) = (format!("{n}B"), 64 << n);
                 [row("w", "whole", &size, bytes, 1.0), row("c", "chunked", &size, bytes, 1.0 + f64::from(n))]
             })
             .collect();
-        assert_eq!(compared(&rows), ["5 sizes: chunked takes 0.20 (at 4B) to 1.00 (at 0B) of whole's time"]);
-    }
-
-    #[test]
-    fn the_best_kernel_is_said_once_for_neighbouring_sizes() {
-        let rates = [
-            kernel("64B", 64, "memcpy", 3.0),
-            kernel("64B", 64, "avx2", 2.0),
-            kernel("1KiB", 1024, "avx2", 3.9),
-            kernel("1KiB", 1024, "sse2", 3.5),
-            kernel("1KiB", 1024, "memcpy", 3.0),
-            kernel("1MiB", 1 << 20, "avx2", 3.6),
-            kernel("1MiB", 1 << 20, "memcpy", 3.0),
-        ];
         assert_eq!(
-            best_kernels(&rates),
-            [
-                "best guest read kernel at 64B: memcpy, 1.50 times avx2",
-                "best guest read kernel from 1KiB to 1MiB: avx2, 1.20 to 1.30 times memcpy"
-            ]
+            compared(&rows),
+            ["5 sizes: chunked takes 0.20 (at 4 B) to 1.00 (at 0 B) of whole's time"]
         );
-        assert!(best_kernels(&rates[..1]).is_empty());
     }
 
     #[test]
@@ -358,6 +274,6 @@ mod tests {
             row("b", "whole", "64B", 64, 1.0),
             row("c", "whole", "4k", 24_883_200, 2.0),
         ];
-        assert_eq!(extremes(&rows), ["64B frames: fastest a at 9.000 GB/s; slowest b at 1.000 GB/s"]);
+        assert_eq!(extremes(&rows), ["64 B: fastest a at 9.000 GB/s; slowest b at 1.000 GB/s"]);
     }
 }

@@ -7,6 +7,7 @@ mod kernels;
 mod pairs;
 mod report;
 mod row;
+mod winners;
 
 use std::path::{Path, PathBuf};
 

@@ -10,12 +10,17 @@ use super::{Cell, Row};
 pub struct RatePair {
     /// The load's name.
     pub load: String,
-    /// `4k`, `64B`.
+    /// Its name in the file: `4k`, `64B`.
     pub size: String,
     /// Payload bytes.
     pub size_bytes: u64,
     /// The mode of both.
     pub mode: Option<String>,
+    /// The direction of both, as in a row.
+    pub direction: Option<String>,
+    /// The mode, and what else of both is not the same in all rows.
+    #[serde(skip)]
+    pub way: String,
     /// The run under load.
     pub loaded_label: String,
     /// The run without.
@@ -93,6 +98,7 @@ fn loads(rows: &[Row]) -> Vec<&str> {
 }
 
 pub(super) fn loaded_rates(rows: &[Row]) -> Vec<RatePair> {
+    let sized: Vec<&Row> = rows.iter().filter(|row| row.size.is_some()).collect();
     let pair = |loaded: &Row, idle: &Row| {
         let (loaded_gb_per_s, idle_gb_per_s) = (loaded.total_gb_per_s?, idle.total_gb_per_s?);
         Some(RatePair {
@@ -100,6 +106,8 @@ pub(super) fn loaded_rates(rows: &[Row]) -> Vec<RatePair> {
             size: loaded.size.clone()?,
             size_bytes: loaded.size_bytes?,
             mode: loaded.mode.clone(),
+            direction: loaded.direction.clone(),
+            way: loaded.manner(&sized, &[Facet::Load]).join(", "),
             loaded_label: loaded.label.clone(),
             idle_label: idle.label.clone(),
             idle_gb_per_s,

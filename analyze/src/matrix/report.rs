@@ -1,7 +1,10 @@
 //! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
 
+use super::kernels::trials;
 use super::{KernelRate, Matrix, Row};
-use crate::report::text::{NOT_AVAILABLE, WIDTH, duration, four_digits, grouped, heading, wrapped};
+use crate::report::text::{
+    WIDTH, four_digits, grouped, heading, named, optional, payload, percent, time, times, wrapped,
+};
 
 /// Width of the column of kernels, and of all up to it.
 const KERNELS: usize = 20;
@@ -31,6 +34,8 @@ pub fn render(matrix: &Matrix) -> String {
          a difference of a few percent may be chance.",
         "Two figures are compared where all but one thing is equal, with the same kernels where there is such a \
          row, else the best with the best. ! marks a run that was disturbed while it was measured.",
+        "A kernel's rate is the median of its trials, one a run, with their range behind it. Where ranges touch, or lone trials are within 5 %, none is \
+         called the best. Disturbed runs count where there is no other.",
     ] {
         out += &wrapped("  - ", note);
     }
@@ -46,10 +51,6 @@ fn mark(dirty: bool) -> &'static str {
     if dirty { " !" } else { "" }
 }
 
-fn optional(figure: Option<f64>) -> String {
-    figure.map_or_else(|| NOT_AVAILABLE.into(), four_digits)
-}
-
 fn line(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
@@ -58,13 +59,11 @@ fn runs(matrix: &Matrix) -> String {
     let mut out = heading("RUNS");
     for (place, cell) in matrix.cells.iter().enumerate() {
         let latency = cell.analyzed.summary.latency.as_ref();
-        let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
         let latency = latency.map_or_else(String::new, |l| {
             let what = if l.is_open() { "from due" } else { "RTT" };
             format!("; {what} p50 {}, p99 {}", time(l.p50_ns()), time(l.p99_ns()))
         });
-        let dirty = cell.analyzed.run.provenance.as_ref().is_some_and(|p| p.run.is_dirty());
-        let dirty = if dirty { "; DIRTY!" } else { "" };
+        let dirty = if cell.analyzed.run.is_dirty() { "; DIRTY!" } else { "" };
         let title = cell.analyzed.title();
         out += &wrapped(
             &format!("  {:<4}", format!("#{}", place + 1)),
@@ -90,7 +89,7 @@ fn rates(matrix: &Matrix) -> String {
     let mut out = String::new();
     for wanted in titles {
         out += &heading(&format!("RATES, GB/s · {wanted}"));
-        out += &cells(["run", "size", "mode", "kernels", "write", "read", "total", "of roof"]);
+        out += &cells(["run", "payload", "mode", "kernels", "write", "read", "total", "of roof"]);
         let mut rows: Vec<&&Row> = rated.iter().filter(|row| title(row) == wanted).collect();
         rows.sort_by(|a, b| {
             (a.size_bytes, &a.size, &a.mode, a.load.is_some()).cmp(&(
@@ -103,17 +102,15 @@ fn rates(matrix: &Matrix) -> String {
         for row in rows {
             let run = format!("{}{}", number(matrix, &row.label), mark(row.dirty).trim());
             let (ok, of) = (row.frames_ok.unwrap_or(0), row.frames_total.unwrap_or(0));
-            let roof =
-                row.share_of_roof.map_or_else(|| NOT_AVAILABLE.into(), |s| format!("{:.1} %", s * 100.0));
             out += &cells([
                 &run,
-                row.size.as_deref().unwrap_or_default(),
+                &row.payload(),
                 row.mode.as_deref().unwrap_or_default(),
                 &row.kernels(),
                 &optional(row.write_gb_per_s),
                 &optional(row.read_gb_per_s),
                 &optional(row.total_gb_per_s),
-                &roof,
+                &percent(row.share_of_roof),
             ]);
             if ok < of {
                 out += &line(&format!("       {} of {} frames were not ok", grouped(of - ok), grouped(of)));
@@ -126,12 +123,8 @@ fn rates(matrix: &Matrix) -> String {
 fn cells(cells: [&str; 8]) -> String {
     let [run, size, mode, kernels, write, read, total, roof] = cells;
     let figures = format!("{write:>7} {read:>7} {total:>7} {roof:>7}");
-    let way = format!("  {run:<4} {size:<9} {mode:<7} {kernels:<KERNELS$}");
-    // Kernels with long names leave the figures a line of their own.
-    if kernels.chars().count() > KERNELS {
-        return line(&way) + &line(&format!("{:WAY$} {figures}", ""));
-    }
-    line(&format!("{way} {figures}"))
+    let way = format!("{run:<4} {size:<11} {mode:<7} {kernels:<KERNELS$}");
+    named(&way, WAY, &format!(" {figures}"))
 }
 
 fn kernels(rates: &[KernelRate]) -> String {
@@ -142,16 +135,30 @@ fn kernels(rates: &[KernelRate]) -> String {
         let what = if first.side == "host" { "HOST WRITES" } else { "GUEST READS" };
         out += &heading(&format!("KERNELS BY SIZE, GB/s · {what}, {}", first.machine));
         for of_size in group.chunk_by(|a, b| a.size_bytes == b.size_bytes) {
-            let [best, others @ ..] = of_size else { continue };
-            let mut text = format!("best {} {}", best.kernel, four_digits(best.gb_per_s));
-            for other in others {
-                text += &format!(", {} {}", other.kernel, four_digits(other.gb_per_s));
-            }
-            let source = if best.source == "frames" { "" } else { " (trial copies)" };
-            out += &wrapped(&format!("  {:<11}", best.size), &format!("{text}{source}"));
+            let [first, others @ ..] = of_size else { continue };
+            let is_best = !others.is_empty() && !others.iter().any(|other| first.is_alike(other));
+            let rates: Vec<String> = of_size.iter().map(rate).collect();
+            let source = match first.mode.as_deref() {
+                _ if first.source == "frames" => String::new(),
+                Some(mode) if mode != "whole" => format!("trial copies, {mode}; "),
+                _ => "trial copies; ".into(),
+            };
+            let name = format!("{}{}", payload(&first.size), mark(of_size.iter().any(|rate| rate.dirty)));
+            let best = if is_best { "best " } else { "" };
+            let text = format!("{best}{} ({source}{})", rates.join(", "), trials(of_size));
+            out += &wrapped(&format!("  {name:<14}"), &text);
         }
     }
     out
+}
+
+/// A kernel's rate, with the range of its trials if there are several.
+fn rate(of: &KernelRate) -> String {
+    let figure = format!("{} {}", of.kernel, four_digits(of.gb_per_s));
+    if of.trials < 2 {
+        return figure;
+    }
+    format!("{figure} [{} to {}]", four_digits(of.low_gb_per_s), four_digits(of.high_gb_per_s))
 }
 
 fn loads(matrix: &Matrix) -> String {
@@ -160,10 +167,9 @@ fn loads(matrix: &Matrix) -> String {
     }
     let mut out = heading("IDLE BESIDE LOADED");
     let row = |what: &str, load: &str, idle: &str, loaded: &str, ratio: &str| {
-        line(&format!("  {what:<23} {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
+        named(what, 23, &format!(" {load:<20} {idle:>11} {loaded:>11} {ratio:>9}"))
     };
     out += &row("", "load", "idle", "loaded", "ratio");
-    let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
     for pair in &matrix.loaded_latencies {
         let what = if pair.from_due { "from due" } else { "RTT" };
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
@@ -172,18 +178,15 @@ fn loads(matrix: &Matrix) -> String {
         {
             let ratio = idle.zip(loaded).filter(|(idle, _)| *idle > 0);
             let ratio = ratio.map(|(idle, loaded)| loaded as f64 / idle as f64);
-            let ratio = ratio.map_or_else(|| NOT_AVAILABLE.into(), |r| format!("{} ×", four_digits(r)));
             let name = format!("{what} {name}, {runs}{}", mark(pair.dirty));
-            out += &row(&name, &pair.load, &time(idle), &time(loaded), &ratio);
+            out += &row(&name, &pair.load, &time(idle), &time(loaded), &times(ratio));
         }
     }
     for pair in &matrix.loaded_rates {
-        let mode = pair.mode.as_deref().unwrap_or_default();
         let runs = format!("{} {}", number(matrix, &pair.idle_label), number(matrix, &pair.loaded_label));
-        let name = format!("{} {mode}, {runs}{}", pair.size, mark(pair.dirty));
-        let ratio = format!("{} ×", four_digits(pair.loaded_over_idle));
+        let name = format!("{} {}, {runs}{}", payload(&pair.size), pair.way, mark(pair.dirty));
         let (idle, loaded) = (four_digits(pair.idle_gb_per_s), four_digits(pair.loaded_gb_per_s));
-        out += &row(&name, &pair.load, &idle, &loaded, &ratio);
+        out += &row(&name, &pair.load, &idle, &loaded, &times(Some(pair.loaded_over_idle)));
     }
     out
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::Cell;
-use crate::input::RunJson;
+use crate::input::BandwidthPlan;
 use crate::latency_summary::LatencySummary;
+use crate::report::text::payload;
 use crate::summary::FrameSummary;
 
 /// Median figures of one run, size and way; `None` where not measured. A run without bandwidth has one row.
@@ -16,9 +17,9 @@ pub struct Row {
     pub machine: String,
     /// `whole`, `chunked` or `stream`.
     pub mode: Option<String>,
-    /// `host-to-guest` or `guest-to-host`.
+    /// `host-to-guest` or `guest-to-host`; `host-to-guest of both` where the other went at the same time.
     pub direction: Option<String>,
-    /// `4k`, `64B`.
+    /// Its name in the file: `4k`, `64B`.
     pub size: Option<String>,
     /// Payload bytes.
     pub size_bytes: Option<u64>,
@@ -98,21 +99,22 @@ impl Row {
             rtt_p99_ns: closed.and_then(LatencySummary::p99_ns),
             from_due_p50_ns: open.and_then(LatencySummary::p50_ns),
             from_due_p99_ns: open.and_then(LatencySummary::p99_ns),
-            dirty: run.is_some_and(RunJson::is_dirty),
+            dirty: analyzed.run.is_dirty(),
             ..Self::default()
         };
+        let at_once = analyzed.run.bandwidth_plan().is_some_and(BandwidthPlan::is_both_ways);
         match &analyzed.summary.bandwidth {
-            Some(bandwidth) => bandwidth.frames.iter().map(|frame| common.with(frame)).collect(),
+            Some(bandwidth) => bandwidth.frames.iter().map(|frame| common.with(frame, at_once)).collect(),
             None => vec![common],
         }
     }
 
-    fn with(&self, frame: &FrameSummary) -> Self {
+    fn with(&self, frame: &FrameSummary, at_once: bool) -> Self {
         let setup = frame.setup.clone();
         let stream = frame.stream.as_ref();
         Self {
             mode: setup.mode,
-            direction: setup.direction,
+            direction: setup.direction.map(|way| if at_once { format!("{way} of both") } else { way }),
             size: Some(frame.frame.clone()),
             size_bytes: Some(frame.size_bytes),
             copy_kernel: setup.copy_kernel.or_else(|| self.copy_kernel.clone()),
@@ -144,6 +146,12 @@ impl Row {
         }
     }
 
+    /// Its payload's name as people read it; empty of a row without one.
+    #[must_use]
+    pub fn payload(&self) -> String {
+        self.size.as_deref().map_or_else(String::new, payload)
+    }
+
     /// Whether the two differ in `facet` and kernels at most.
     pub(super) fn is_like_but(&self, other: &Self, facet: Facet) -> bool {
         self.size == other.size
@@ -155,21 +163,34 @@ impl Row {
     pub(super) fn kernels(&self) -> String {
         let name = |kernel: &Option<String>| kernel.clone().unwrap_or_else(|| "?".into());
         let (host, guest) = (name(&self.copy_kernel), name(&self.guest_copy_kernel));
-        if self.direction.as_deref() == Some("guest-to-host") {
+        if self.direction.as_deref().is_some_and(|direction| direction.starts_with("guest-to-host")) {
             format!("{guest}>{host}")
         } else {
             format!("{host}>{guest}")
         }
     }
 
-    /// What of `self` differs among `all`: words for a legend.
+    /// Its mode, and what of the rest differs among `all`: words for a legend.
     #[must_use]
     pub fn distinction(&self, all: &[&Self]) -> String {
+        self.manner(all, &[]).join(" ")
+    }
+
+    /// Its mode, and what of the rest but `except` differs among `all`.
+    pub(super) fn manner(&self, all: &[&Self], except: &[Facet]) -> Vec<&str> {
+        let others = self.differing(all, &[&[Facet::Mode], except].concat());
+        self.mode.as_deref().into_iter().chain(others).collect()
+    }
+
+    /// What of it but `except` differs among `all`, in words.
+    pub(super) fn differing(&self, all: &[&Self], except: &[Facet]) -> Vec<&str> {
         let differs = |facet: &Facet| all.iter().any(|other| other.facet(*facet) != self.facet(*facet));
-        let mode = self.mode.clone().into_iter();
-        let rest = Facet::ALL.into_iter().filter(|facet| *facet != Facet::Mode && differs(facet));
-        mode.chain(rest.filter_map(|facet| self.facet(facet).map(str::to_owned)))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let wanted = Facet::ALL.into_iter().filter(|facet| !except.contains(facet) && differs(facet));
+        wanted
+            .map(|facet| match (facet, self.facet(facet)) {
+                (Facet::Load, None) => "idle",
+                (_, value) => value.unwrap_or("unknown"),
+            })
+            .collect()
     }
 }

@@ -1,7 +1,9 @@
 //! The bandwidth section: tables with a line for each frame format and way, then the pace of streams.
 
 use super::stream;
-use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, heading, plural, size, wrapped};
+use super::text::{
+    entry, four_digits, grouped, heading, named, optional, percent, plural, size, time, wrapped,
+};
 use crate::input::BandwidthPlan;
 use crate::summary::{BandwidthSummary, FrameSummary};
 
@@ -9,7 +11,7 @@ use crate::summary::{BandwidthSummary, FrameSummary};
 pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     let mut out = heading(&format!("BANDWIDTH · {title}"));
     out += &ways(summary, plan);
-    out += &table(["frame", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
+    out += &table(["payload", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
         [
             f.label.clone(),
             grouped(f.size_bytes),
@@ -22,7 +24,7 @@ pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&Ban
     });
     for frame in &summary.frames {
         for (status, count) in &frame.failed_by_status {
-            out += &wrapped(&format!("  {:<7} ", frame.label), &format!("{status}: {}", grouped(*count)));
+            out += &wrapped(&format!("  {:<12} ", frame.label), &format!("{status}: {}", grouped(*count)));
         }
     }
     out += &rates(summary);
@@ -51,6 +53,8 @@ fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     };
     add("mode", &|f| f.setup.mode.clone());
     add("direction", &|f| f.setup.direction.clone());
+    let at_once = plan.is_some_and(BandwidthPlan::is_both_ways);
+    add("both", &|_| at_once.then(|| "at once".to_owned()));
     let overlapping = |of: Option<u64>, f: &FrameSummary| of.filter(|_| f.setup.overlaps());
     add("chunks of", &|f| overlapping(f.chunk_bytes, f).map(size));
     add("slots", &|f| f.slots.map(grouped));
@@ -107,7 +111,7 @@ fn rates(summary: &BandwidthSummary) -> String {
     let streamed = summary.frames.iter().any(|f| f.stream.is_some());
     let of = if streamed { "; a stream's from one frame's end to the next" } else { "" };
     let mut out = format!("\n  Rate, GB/s (1e9 bytes/s{of})\n");
-    out += &table(["frame", "mean", "stddev", "median", "min", "max", last], &summary.frames, |f| {
+    out += &table(["payload", "mean", "stddev", "median", "min", "max", last], &summary.frames, |f| {
         let figure = |of: fn(&crate::summary::Rate) -> Option<f64>| optional(f.rate.as_ref().and_then(of));
         [
             f.label.clone(),
@@ -121,12 +125,7 @@ fn rates(summary: &BandwidthSummary) -> String {
     });
     if roofed {
         out.push('\n');
-        out += &table(["roof", "write", "read", "total", "", "", ""], &summary.frames, |f| {
-            let roof = f.roof.unwrap_or_default();
-            let [write, read, total] =
-                [roof.write_gb_per_s, roof.read_gb_per_s, roof.total_gb_per_s].map(optional);
-            [f.label.clone(), write, read, total, String::new(), String::new(), String::new()]
-        });
+        out += &roofs(&summary.frames);
         out += &wrapped(
             "  ",
             "of roof: the median over what plain copies of that size reached in this run: 1 / (1 / write + 1 / read) \
@@ -143,6 +142,35 @@ fn rates(summary: &BandwidthSummary) -> String {
     out
 }
 
+/// What plain copies reached, with the lowest of the measurements where the run has them.
+fn roofs(frames: &[FrameSummary]) -> String {
+    let spread = frames.iter().any(|f| f.roof.is_some_and(|roof| roof.write_low_gb_per_s.is_some()));
+    if !spread {
+        return table(["roof", "write", "read", "total", "", "", ""], frames, |f| {
+            let roof = f.roof.unwrap_or_default();
+            let [write, read, total] =
+                [roof.write_gb_per_s, roof.read_gb_per_s, roof.total_gb_per_s].map(optional);
+            [f.label.clone(), write, read, total, String::new(), String::new(), String::new()]
+        });
+    }
+    let rows = table(["roof", "write", "lowest", "read", "lowest", "total", "lowest"], frames, |f| {
+        let roof = f.roof.unwrap_or_default();
+        let [write, write_low, read, read_low, total, total_low] = [
+            roof.write_gb_per_s,
+            roof.write_low_gb_per_s,
+            roof.read_gb_per_s,
+            roof.read_low_gb_per_s,
+            roof.total_gb_per_s,
+            roof.total_low_gb_per_s,
+        ]
+        .map(optional);
+        [f.label.clone(), write, write_low, read, read_low, total, total_low]
+    });
+    let note = "the roof is the best of what was measured before and after the test; lowest: the worst of these, of \
+         total with both sides at their lowest";
+    rows + &wrapped("  ", note)
+}
+
 fn times(frames: &[FrameSummary]) -> String {
     let stalls = frames.iter().any(|f| f.guest_stall_median_ns.is_some_and(|ns| ns > 0));
     let note = if frames.iter().any(|f| f.setup.overlaps()) {
@@ -152,8 +180,7 @@ fn times(frames: &[FrameSummary]) -> String {
     };
     let mut out = format!("\n  Median times ({note})\n");
     let stall = if stalls { "stall" } else { "" };
-    out += &table(["frame", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
-        let time = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    out += &table(["payload", "duration", "write", "notify", "read", stall, "verify"], frames, |f| {
         [
             f.label.clone(),
             time(f.duration_median_ns),
@@ -183,9 +210,9 @@ fn copies(frames: &[FrameSummary]) -> String {
     let mut out = format!("\n  Median copy rate, GB/s ({clock}: {stalled}); verified frames\n");
     let of_roof = if frames.iter().any(|f| f.roof.is_some()) { "of roof" } else { "" };
     let header = if of_roof.is_empty() {
-        ["frame", "write", "read", "", "", "", "verified"]
+        ["payload", "write", "read", "", "", "", "verified"]
     } else {
-        ["frame", "write", of_roof, "read", of_roof, "", "verified"]
+        ["payload", "write", of_roof, "read", of_roof, "", "verified"]
     };
     out += &table(header, frames, |f| {
         let (write, read) = (optional(f.write_median_gb_per_s), optional(f.read_median_gb_per_s));
@@ -202,26 +229,10 @@ fn copies(frames: &[FrameSummary]) -> String {
     out
 }
 
-fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| NOT_AVAILABLE.into(), |share| format!("{:.1} %", share * 100.0))
-}
-
-fn optional(figure: Option<f64>) -> String {
-    figure.map_or_else(|| NOT_AVAILABLE.into(), four_digits)
-}
-
 /// The first column flush left, six more flush right.
 fn table(header: [&str; 7], frames: &[FrameSummary], cells: impl Fn(&FrameSummary) -> [String; 7]) -> String {
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(frames.iter().map(cells));
-    let lines = rows.iter().map(|row| {
-        // A name too long for its column has a line of its own.
-        let long = row[0].chars().count() > 12;
-        let mut line = if long { format!("  {}\n{:14}", row[0], "") } else { format!("  {:<12}", row[0]) };
-        for cell in &row[1..] {
-            line += &format!(" {cell:>10}");
-        }
-        format!("{}\n", line.trim_end())
-    });
-    lines.collect()
+    let cells = |row: &[String; 7]| row[1..].iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
+    rows.iter().map(|row| named(&row[0], 12, &cells(row))).collect()
 }

@@ -1,9 +1,10 @@
 //! The run a report is about beside its baseline.
 
-use super::text::{NOT_AVAILABLE, four_digits, heading};
+use super::text::{heading, named, optional, times};
 use crate::analysis::{Analysis, Analyzed};
 
-/// Width of a figure's column.
+/// Width of the column of names, and of a figure's.
+const NAME: usize = 30;
 const COLUMN: usize = 16;
 
 /// The section; empty if the runs have nothing in common.
@@ -19,29 +20,12 @@ pub(super) fn section(analysis: &Analysis, baseline: &Analyzed) -> String {
     let [main, baseline] = if fit { titles } else { [main, baseline].map(|a| a.short.to_owned()) };
     out += &row("", &main, &baseline, "ratio");
     for ratio in ratios {
-        let figure = |value: Option<f64>| value.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
-        let times = ratio.ratio.map_or_else(|| NOT_AVAILABLE.into(), |r| format!("{} ×", four_digits(r)));
-        out += &row(&label(&ratio.name), &figure(ratio.main), &figure(ratio.baseline), &times);
+        let (main, baseline) = (optional(ratio.main), optional(ratio.baseline));
+        out += &row(&ratio.label, &main, &baseline, &times(ratio.ratio));
     }
     out
 }
 
-/// `rtt_processed_p50_ns` as people say it.
-fn label(name: &str) -> String {
-    if let Some(frame) = name.strip_prefix("rate_").and_then(|rest| rest.strip_suffix("_mean_gb_per_s")) {
-        return format!("{} mean rate, GB/s", frame.replace('_', " "));
-    }
-    match name {
-        "rtt_processed_p50_ns" => "RTT to PROCESSED, p50, ns".into(),
-        "rtt_processed_p99_ns" => "RTT to PROCESSED, p99, ns".into(),
-        "rtt_received_p50_ns" => "RTT to RECEIVED, p50, ns".into(),
-        "from_due_processed_p50_ns" => "due to PROCESSED, p50, ns".into(),
-        "from_due_processed_p99_ns" => "due to PROCESSED, p99, ns".into(),
-        "from_due_received_p50_ns" => "due to RECEIVED, p50, ns".into(),
-        other => other.into(),
-    }
-}
-
 fn row(name: &str, main: &str, baseline: &str, ratio: &str) -> String {
-    format!("  {name:<30}{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}\n")
+    named(name, NAME, &format!("{main:>COLUMN$}{baseline:>COLUMN$}{ratio:>14}"))
 }

@@ -1,6 +1,6 @@
 //! The latency section: what became of the messages, then the round trips in two columns.
 
-use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, heading, plural};
+use super::text::{NOT_AVAILABLE, entry, four_digits, grouped, heading, optional, plural, shown, time};
 use crate::input::{LatencyPlan, OneWayPlan};
 use crate::latency_summary::{Distribution, HistogramSummary, LatencySummary, OneWay, OneWaySummary};
 
@@ -27,19 +27,18 @@ pub(super) fn section(title: &str, summary: &LatencySummary, plan: Option<&Laten
     out += &table(quantity(summary), processed, summary.received());
     if let Some(delay) = &summary.send_delay {
         out.push('\n');
-        let figure = |ns: Option<u64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
         out += &entry(
             "Send delay",
             &format!(
                 "p50 {}, p99 {}, max {} from the due time to the publication",
-                figure(delay.p50_ns),
-                figure(delay.p99_ns),
-                figure(Some(delay.max_ns))
+                time(delay.p50_ns),
+                time(delay.p99_ns),
+                time(Some(delay.max_ns))
             ),
         );
     }
     if let Some(half) = &summary.half_rtt_estimate {
-        let p50 = half.p50_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| format!("{} ns", four_digits(ns)));
+        let p50 = nanoseconds(half.p50_ns);
         out.push('\n');
         out += &entry(
             "Half RTT",
@@ -59,7 +58,6 @@ fn quantity(summary: &LatencySummary) -> &'static str {
 fn how(plan: &LatencyPlan) -> String {
     let mut out = String::new();
     if plan.is_open() {
-        let rate = |rate: Option<f64>| rate.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
         let arrivals = plan.arrivals.as_deref().unwrap_or("not recorded");
         let missed = if plan.missed_rate == Some(true) { "; MISSED THE RATE" } else { "" };
         out += &entry(
@@ -67,8 +65,8 @@ fn how(plan: &LatencyPlan) -> String {
             &format!(
                 "open: {} messages due a second, {arrivals} arrivals, {} sent a second{missed}; times are latency \
                  from the due time, not round trips",
-                rate(plan.rate_per_s),
-                rate(plan.achieved_per_s)
+                optional(plan.rate_per_s),
+                optional(plan.achieved_per_s)
             ),
         );
     } else if plan.loop_kind.is_some() {
@@ -101,7 +99,7 @@ fn of_histogram(quantity: &str, histogram: &HistogramSummary) -> String {
         ("p99.9", histogram.p99_9_ns),
         ("max", histogram.max_ns),
     ] {
-        out += &row(name, &value.map_or_else(|| NOT_AVAILABLE.into(), grouped), None);
+        out += &row(name, &shown(value, grouped), None);
     }
     out.push('\n');
     out + &entry(
@@ -118,10 +116,9 @@ fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> String {
         let why = plan.why.as_deref().unwrap_or("no reason recorded");
         return entry("One way", &format!("refused: {why}"));
     };
-    let figure =
-        |ns: Option<f64>| ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| format!("{} ns", four_digits(ns)));
-    let direction = |way: &OneWaySummary| format!("p50 {}, p99 {}", figure(way.p50_ns), figure(way.p99_ns));
-    let bound = summary.bound_ns.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
+    let direction =
+        |way: &OneWaySummary| format!("p50 {}, p99 {}", nanoseconds(way.p50_ns), nanoseconds(way.p99_ns));
+    let bound = optional(summary.bound_ns);
     entry(
         "One way",
         &format!(
@@ -131,6 +128,11 @@ fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> String {
             clocks(plan)
         ),
     )
+}
+
+/// Always in nanoseconds, unlike [`time`]: what stands beside it is, too.
+fn nanoseconds(ns: Option<f64>) -> String {
+    shown(ns, |ns| format!("{} ns", four_digits(ns)))
 }
 
 fn clocks(plan: &OneWayPlan) -> String {

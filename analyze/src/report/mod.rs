@@ -62,7 +62,7 @@ fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
         )),
         Doubt::RoofExceeded(all) => Some(format!(
             "{name}{} ABOVE THE ROOF, more than this machine can copy: an error of the tool",
-            plural(all.len() as u64, "FIGURE").replace("FIGUREs", "FIGURES")
+            plural(all.len() as u64, "figure").to_uppercase()
         )),
         _ => None,
     };

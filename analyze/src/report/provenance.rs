@@ -1,6 +1,6 @@
 //! Where, on what and how a run was taken, from its run.json.
 
-use super::text::{entry, four_digits, heading, plural, size, wrapped};
+use super::text::{entry, four_digits, grouped, heading, payload, plural, size, wrapped};
 use crate::input::{Clock, Load, RunJson, Side, Vm};
 
 const NOT_RECORDED: &str = "not recorded";
@@ -32,7 +32,9 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
     out += &entry("Region", &region(run));
     out += &entry("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
     out += &entry("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
-    out += &entry("Copies", &copies(run));
+    if let Some(copies) = copies(run) {
+        out += &entry("Copies", &copies);
+    }
     out += &entry("Plan", &plan(run));
     if let Some(load) = &run.load {
         out += &entry("Load", &load_made(load));
@@ -145,18 +147,23 @@ fn clock(clock: &Clock) -> String {
     ])
 }
 
-fn copies(run: &RunJson) -> String {
-    let tried = run.copy_candidates.iter().flatten().map(|c| {
-        let rate = c.region_gb_per_s.map_or_else(missing, |r| format!("{} GB/s", four_digits(r)));
-        format!("{} {rate}", text(c.kernel.as_ref()))
-    });
+/// The kernels of both sides and how fast the host's were; `None` of a run that copied no payload and ranked none.
+fn copies(run: &RunJson) -> Option<String> {
+    let tried: Vec<String> = run
+        .copy_candidates
+        .iter()
+        .flatten()
+        .map(|c| {
+            let rate = c.region_gb_per_s.map_or_else(missing, |r| format!("{} GB/s", four_digits(r)));
+            format!("{} {rate}", text(c.kernel.as_ref()))
+        })
+        .collect();
+    if run.bandwidth.is_none() && run.copy_kernel.is_none() && tried.is_empty() {
+        return None;
+    }
     let guest = run.guest.as_ref().and_then(|g| g.copy_kernel.as_ref());
-    format!(
-        "host {} (tried: {}); guest {}",
-        text(run.copy_kernel.as_ref()),
-        list(tried.map(Some)),
-        text(guest)
-    )
+    let tried = if tried.is_empty() { String::new() } else { format!(" (tried: {})", tried.join(", ")) };
+    Some(format!("host {}{tried}; guest {}", text(run.copy_kernel.as_ref()), text(guest)))
 }
 
 fn plan(run: &RunJson) -> String {
@@ -171,15 +178,16 @@ fn plan(run: &RunJson) -> String {
         ])
     });
     let bandwidth = run.bandwidth.as_ref().map(|plan| {
+        let names = plan.frames.as_ref().map(|f| f.iter().map(|name| payload(name)).collect::<Vec<_>>());
         list([
-            plan.iterations.map(|n| format!("{} of", plural(n, "frame"))),
-            plan.frames.as_ref().map(|f| f.join(" ")),
+            plan.iterations.map(|n| format!("{} each of", grouped(n))),
+            names.map(|names| names.join(", ")),
             plan.verify.as_ref().map(|v| format!("verify {v}")),
             plan.seed.map(|s| format!("seed {s}")),
             plan.fps.map(|fps| format!("{} frames due a second", four_digits(fps))),
             plan.duration_s.map(|s| format!("for {} s", four_digits(s))),
         ])
-        .replacen(" of,", " of", 1)
+        .replacen("each of,", "each of", 1)
     });
     match (latency, bandwidth) {
         (Some(latency), Some(bandwidth)) => format!("{latency}; {bandwidth}"),
@@ -209,8 +217,7 @@ fn interference(run: &RunJson) -> String {
         None => "no verdict recorded".into(),
     };
     let seen = list([
-        seen.involuntary_context_switches
-            .map(|n| plural(n, "involuntary context switch").replace("switchs", "switches")),
+        seen.involuntary_context_switches.map(|n| plural(n, "involuntary context switch")),
         seen.steal_ms.map(|ms| format!("{ms:.1} ms stolen")),
         seen.clock_gaps.map(|n| plural(n, "clock gap")),
         seen.largest_clock_gap_ns.map(|ns| format!("the largest {}", super::text::duration(ns as f64))),

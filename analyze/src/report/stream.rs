@@ -1,6 +1,6 @@
 //! The pace of a stream, and each late frame with the interference seen beside it.
 
-use super::text::{NOT_AVAILABLE, duration, entry, four_digits, grouped, plural, wrapped};
+use super::text::{duration, entry, grouped, optional, plural, time, wrapped};
 use crate::stream::LateFrame;
 use crate::summary::FrameSummary;
 
@@ -10,9 +10,8 @@ const LISTED: usize = 20;
 /// The lines for one frame format; empty if it was not streamed.
 pub(super) fn section(frame: &FrameSummary) -> String {
     let Some(stream) = &frame.stream else { return String::new() };
-    let mut out = format!("\n  Stream of {}\n", frame.label);
-    let rate = stream.sustained_fps.map_or_else(|| NOT_AVAILABLE.into(), four_digits);
-    let period = stream.period_p50_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    let mut out = format!("\n  Stream, {}\n", frame.label);
+    let (rate, period) = (optional(stream.sustained_fps), time(stream.period_p50_ns));
     out += &entry(
         "Pace",
         &format!(
@@ -34,7 +33,7 @@ pub(super) fn section(frame: &FrameSummary) -> String {
 }
 
 fn line(late: &LateFrame) -> String {
-    let after = late.from_due_ns.map_or_else(|| NOT_AVAILABLE.into(), |ns| duration(ns as f64));
+    let after = time(late.from_due_ns);
     let beside = match (late.gap_ns, late.switches) {
         (None, None) => "interference not recorded".into(),
         (gap, switches) if gap.unwrap_or(0) == 0 && switches.unwrap_or(0) == 0 => {
@@ -42,9 +41,7 @@ fn line(late: &LateFrame) -> String {
         }
         (gap, switches) => {
             let gap = gap.filter(|ns| *ns > 0).map(|ns| format!("clock gap of {}", duration(ns as f64)));
-            let switches = switches
-                .filter(|n| *n > 0)
-                .map(|n| plural(n, "involuntary context switch").replace("switchs", "switches"));
+            let switches = switches.filter(|n| *n > 0).map(|n| plural(n, "involuntary context switch"));
             gap.into_iter().chain(switches).collect::<Vec<_>>().join(", ")
         }
     };

@@ -20,10 +20,45 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// A count and its noun: `1 row`, `2,000 rows`.
+/// A count and its noun: `1 row`, `2,000 rows`, `3 context switches`.
 #[must_use]
 pub fn plural(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", grouped(count))
+}
+
+/// `figure` as `how` writes it, or that there is none.
+#[must_use]
+pub fn shown<T>(figure: Option<T>, how: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| NOT_AVAILABLE.into(), how)
+}
+
+/// A figure of four digits, if there is one.
+#[must_use]
+pub fn optional(figure: Option<f64>) -> String {
+    shown(figure, four_digits)
+}
+
+/// A duration in nanoseconds, if there is one.
+#[must_use]
+pub fn time(ns: Option<u64>) -> String {
+    shown(ns, |ns| duration(ns as f64))
+}
+
+/// A share of 1 in percent, if there is one.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    shown(share, |share| format!("{:.1} %", share * 100.0))
+}
+
+/// A ratio, if there is one: `1.083 ×`.
+#[must_use]
+pub fn times(ratio: Option<f64>) -> String {
+    shown(ratio, |ratio| format!("{} ×", four_digits(ratio)))
 }
 
 /// A figure with four significant digits or its whole part, whichever is longer: `0.9300`, `19.90`, `7,618`; never longer
@@ -52,15 +87,21 @@ fn grouped_signed(value: f64) -> String {
 /// A duration in the unit that reads best: `130 ns`, `48.20 µs`, `1.500 ms`.
 #[must_use]
 pub fn duration(ns: f64) -> String {
-    let (scale, unit) = match ns {
-        ns if ns < 1e3 => {
-            return if ns.fract() == 0.0 { format!("{ns} ns") } else { format!("{} ns", four_digits(ns)) };
-        }
+    match unit_of_time(ns) {
+        (_, unit) if ns < 1e3 && ns.fract() == 0.0 => format!("{ns} {unit}"),
+        (scale, unit) => format!("{} {unit}", four_digits(ns / scale)),
+    }
+}
+
+/// The unit that reads best for so many nanoseconds, and how many it has.
+#[must_use]
+pub fn unit_of_time(ns: f64) -> (f64, &'static str) {
+    match ns {
+        ns if ns < 1e3 => (1.0, "ns"),
         ns if ns < 1e6 => (1e3, "µs"),
         ns if ns < 1e9 => (1e6, "ms"),
         _ => (1e9, "s"),
-    };
-    format!("{} {unit}", four_digits(ns / scale))
+    }
 }
 
 /// Bytes in the largest binary unit that leaves a whole number: `64 B`, `4 KiB`, `24,300 KiB`.
@@ -70,6 +111,17 @@ pub fn size(bytes: u64) -> String {
     let unit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
     let (shift, unit) = unit.unwrap_or((0, "B"));
     format!("{} {unit}", grouped(bytes >> shift))
+}
+
+/// A payload's name in the files as people read it: a frame's format, `4K frame`, or a size with its unit, `4 KiB`.
+#[must_use]
+pub fn payload(name: &str) -> String {
+    let number = name.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    match &name[number.len()..] {
+        unit if unit.ends_with('B') && !number.is_empty() => format!("{} {unit}", number.trim_end()),
+        "k" => format!("{number}K frame"),
+        _ => format!("{name} frame"),
+    }
 }
 
 /// `text` as lines of at most [`WIDTH`] characters, the first after `first`, the others after as many blanks.
@@ -108,6 +160,17 @@ pub fn entry(key: &str, value: &str) -> String {
     wrapped(&format!("  {key:<14}"), value)
 }
 
+/// A row of a table: a name in a column of `width`, then `cells`. A name too long for it has a line of its own.
+#[must_use]
+pub fn named(name: &str, width: usize, cells: &str) -> String {
+    let row = if name.chars().count() > width {
+        format!("  {name}\n  {:width$}{cells}", "")
+    } else {
+        format!("  {name:<width$}{cells}")
+    };
+    format!("{}\n", row.trim_end())
+}
+
 /// A section's heading.
 #[must_use]
 pub fn heading(title: &str) -> String {
@@ -125,6 +188,7 @@ mod tests {
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(plural(1, "row"), "1 row");
+        assert_eq!(plural(2_000, "context switch"), "2,000 context switches");
         assert_eq!(four_digits(0.000_001_234), "1.234e-6");
         let shown: Vec<_> =
             [0.0, 0.012_34, 0.93, 1.0, 9.999_9, 19.9, 123.45, 999.99, 7618.4, 2e16].map(four_digits).into();
@@ -138,6 +202,12 @@ mod tests {
     fn sizes_are_whole_numbers_of_their_unit() {
         let shown: Vec<_> = [0, 64, 4096, 3 << 20, 1 << 30, 24_883_200].map(size).into();
         assert_eq!(shown, ["0 B", "64 B", "4 KiB", "3 MiB", "1 GiB", "24,300 KiB"]);
+    }
+
+    #[test]
+    fn a_frame_is_never_taken_for_a_size() {
+        let shown = ["4k", "1080p", "4KiB", "64B", "16 MiB", "B", "4"].map(payload);
+        assert_eq!(shown, ["4K frame", "1080p frame", "4 KiB", "64 B", "16 MiB", "B frame", "4 frame"]);
     }
 
     #[test]

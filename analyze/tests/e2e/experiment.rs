@@ -133,6 +133,7 @@ impl Experiment {
         let mut json: Value = serde_json::from_str(&run_json("resource2_wc")).unwrap();
         let side = |write: f64, copy: f64| {
             json!({"write_region_gb_per_s": write, "write_region_kernel": "avx2_nt", "write_anon_gb_per_s": write,
+                "write_region_low_gb_per_s": write * 0.75, "copy_region_low_gb_per_s": copy * 0.9,
                 "copy_region_gb_per_s": copy, "copy_region_kernel": "avx2", "copy_anon_gb_per_s": copy,
                 "scan_region_gb_per_s": copy * 1.5, "scan_anon_gb_per_s": copy * 1.5})
         };

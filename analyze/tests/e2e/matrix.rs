@@ -90,10 +90,53 @@ fn json_names_the_pairs_and_the_findings() {
     let findings: Vec<&str> =
         json["findings"].as_array().unwrap().iter().map(|finding| finding.as_str().unwrap()).collect();
     let has = |start: &str| findings.iter().any(|finding| finding.starts_with(start));
-    assert!(has("4k frames (idle): chunked takes 0.82 of whole's time"), "{findings:#?}");
-    assert!(has("best guest read kernel from 1MiB to 4k: avx2, 1.25 times memcpy"), "{findings:#?}");
+    assert!(has("4K frame (idle): chunked takes 0.82 of whole's time"), "{findings:#?}");
+    assert!(has("best guest read kernel from 1 MiB to 4K frame: avx2, 1.25 times memcpy"), "{findings:#?}");
     assert!(has("under cpu=2 RTT p99 grows 12 times"), "{findings:#?}");
     assert!(has("1 of 4 runs (whole-loaded): disturbed"), "{findings:#?}");
+}
+
+#[test]
+fn two_directions_at_once_are_not_taken_for_either_alone() {
+    let scene = Scene::new();
+    let alone = Experiment::default();
+    alone.write(&scene, "alone");
+    let half = Experiment { read_rate: 1.0, ..alone.clone() };
+    half.write(&scene, "both");
+    Experiment { direction: "guest-to-host", ..half.clone() }.write(&scene, "back");
+    let rows = std::fs::read_to_string(scene.path("back/bandwidth_results.csv")).unwrap();
+    let mut both = std::fs::read_to_string(scene.path("both/bandwidth_results.csv")).unwrap();
+    both.push_str(rows.split_once('\n').unwrap().1);
+    scene.file("both/bandwidth_results.csv", both);
+    let mut json = half.run_json();
+    json["bandwidth"]["direction"] = "both".into();
+    scene.file("both/run.json", json.to_string());
+    let report = scene.stdout(&["--matrix", "alone", "both"]);
+    for part in [
+        "4K frame: host-to-guest of both takes 2.20 of host-to-guest's time",
+        "4K frame: fastest alone (host-to-guest) at 2.000 GB/s",
+        "RATES, GB/s · VM (tcg), host-to-guest, warm, copy\n",
+        "RATES, GB/s · VM (tcg), host-to-guest of both, warm, copy\n",
+        "RATES, GB/s · VM (tcg), guest-to-host of both, warm, copy\n",
+        "  #2   4K frame    whole   avx2>avx2_nt ",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert!(!report.contains("guest-to-host takes"), "{report}");
+    let report = scene.stdout(&["both"]);
+    assert!(report.contains("direction host-to-guest and guest-to-host, both at\n"), "{report}");
+    // Under load each is compared with itself.
+    Experiment { load: Some("cpu=2"), ..half.clone() }.write(&scene, "loaded");
+    std::fs::copy(scene.path("both/bandwidth_results.csv"), scene.path("loaded/bandwidth_results.csv"))
+        .unwrap();
+    let mut json = Experiment { load: Some("cpu=2"), ..half }.run_json();
+    json["bandwidth"]["direction"] = "both".into();
+    scene.file("loaded/run.json", json.to_string());
+    let report = scene.stdout(&["--matrix", "alone", "both", "loaded"]);
+    for direction in ["host-to-guest", "guest-to-host"] {
+        let finding = format!("under cpu=2 4K frame whole, {direction} of both keeps 1.00 of its rate");
+        assert!(report.contains(&finding), "{finding}: {report}");
+    }
 }
 
 #[test]
@@ -111,6 +154,35 @@ fn kernels_that_each_run_chose_for_itself_do_not_hide_what_was_tried() {
         .map(|rate| rate["kernel"].as_str().unwrap())
         .collect();
     assert_eq!(guest, ["avx2", "memcpy"]);
+}
+
+#[test]
+fn a_best_kernel_says_how_many_trials_it_rests_on_and_whether_they_were_disturbed() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    Experiment { dirty: true, ..run.clone() }.write(&scene, "a");
+    let best = "best guest read kernel at 4K frame: avx2, 1.30 times memcpy (one trial); of a DIRTY run";
+    let findings = |directories: &[&str]| -> Vec<String> {
+        let json = scene.stdout(&[&["--matrix", "--json"], directories].concat());
+        serde_json::from_value(serde_json::from_str::<Value>(&json).unwrap()["findings"].take()).unwrap()
+    };
+    assert!(findings(&["a"]).contains(&best.to_owned()), "{:#?}", findings(&["a"]));
+    // Two undisturbed runs, in one of which memcpy was as fast.
+    run.write(&scene, "b");
+    run.write(&scene, "c");
+    let mut json = run.run_json();
+    for by_size in json["copy_by_size"].as_array_mut().unwrap() {
+        by_size["candidates"][0]["region_gb_per_s"] = by_size["candidates"][1]["region_gb_per_s"].clone();
+    }
+    scene.file("c/run.json", json.to_string());
+    let none = "no best guest read kernel at 4K frame: 2 trials cannot tell avx2 and memcpy apart";
+    let said = findings(&["a", "b", "c"]);
+    assert!(said.contains(&none.to_owned()) && !said.iter().any(|s| s.starts_with("best ")), "{said:#?}");
+    let report = scene.stdout(&["--matrix", "a", "b", "c"]);
+    assert!(
+        report.contains("  4K frame      avx2 2.600 [2.600 to 2.600], memcpy 2.600 [2.000 to 2.600]"),
+        "{report}"
+    );
 }
 
 #[test]

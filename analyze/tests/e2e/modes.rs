@@ -27,6 +27,22 @@ fn plain_sizes_in_chunks_under_their_roof() {
 }
 
 #[test]
+fn a_roof_without_a_spread_is_one_figure() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    run.write(&scene, "r");
+    let mut json = run.run_json();
+    for side in ["host", "guest"] {
+        let side = json["roof"]["sizes"][0][side].as_object_mut().unwrap();
+        side.retain(|key, _| !key.contains("_low_"));
+    }
+    scene.file("r/run.json", json.to_string());
+    let report = scene.stdout(&["r"]);
+    let roof = "\n  roof              write       read      total\n  4K frame          12.00      3.000      2.400\n";
+    assert!(report.contains(roof), "{report}");
+}
+
+#[test]
 fn two_modes_in_one_file_are_two_lines() {
     let scene = Scene::new();
     let chunked = Experiment { mode: "chunked", ..Experiment::default() };
@@ -37,8 +53,14 @@ fn two_modes_in_one_file_are_two_lines() {
     both.push_str(rows.split_once('\n').unwrap().1);
     scene.file("both/bandwidth_results.csv", both);
     let report = scene.stdout(&["both"]);
-    assert!(report.contains("\n  4k whole     24,883,200         12         12"), "{report}");
-    assert!(report.contains("\n  4k chunked   24,883,200         12         12"), "{report}");
+    assert!(
+        report.contains("\n  4K frame whole\n               24,883,200         12         12"),
+        "{report}"
+    );
+    assert!(
+        report.contains("\n  4K frame chunked\n               24,883,200         12         12"),
+        "{report}"
+    );
 }
 
 #[test]

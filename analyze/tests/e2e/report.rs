@@ -80,6 +80,24 @@ fn only_the_pictures_of_what_was_given() {
 }
 
 #[test]
+fn a_run_without_payloads_has_no_line_about_copies() {
+    let scene = Scene::new();
+    scene.file("vm/latency_results.csv", latency(130));
+    let mut json: Value = serde_json::from_str(&run_json("resource2_wc")).unwrap();
+    json["bandwidth"] = Value::Null;
+    json["copy_kernel"] = Value::Null;
+    json["copy_candidates"] = serde_json::json!([]);
+    scene.file("vm/run.json", json.to_string());
+    let report = scene.stdout(&["vm"]);
+    assert!(report.contains("\n  Plan ") && !report.contains("\n  Copies"), "{report}");
+    // A forced kernel had no rivals.
+    json["copy_kernel"] = "memcpy".into();
+    scene.file("vm/run.json", json.to_string());
+    let report = scene.stdout(&["vm"]);
+    assert!(report.contains("\n  Copies        host memcpy; guest avx2\n"), "{report}");
+}
+
+#[test]
 fn failures_and_losses_are_counted_and_said() {
     let scene = Scene::new();
     let mut rows = format!("{LATENCY_HEADER}\n");
@@ -195,6 +213,9 @@ fn quiet_prints_nothing() {
     scene.run("vm", 130, "resource2_wc");
     scene.analyze(&["vm", "--quiet"]).assert().success().stdout("").stderr("");
     assert_eq!(scene.names("vm"), ALL_FILES);
+    // Both together: what was asked for, and nothing else.
+    let json = scene.stdout(&["vm", "--json"]);
+    scene.analyze(&["vm", "-q", "--json"]).assert().success().stdout(json).stderr("");
 }
 
 #[test]
