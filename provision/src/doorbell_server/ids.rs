@@ -1,43 +1,24 @@
-//! Peers' ids: the lowest free one is given out, and is free again only when everybody has been told that its last
-//! bearer left. Otherwise a peer that hears of both late could take the new bearer for the old one.
+//! Peers' ids: each is given out once, in order, and none again while anybody is there who has heard of it.
+//!
+//! QEMU's device (hw/misc/ivshmem.c, `resize_peers` and `close_peer_eventfds`; seen with 7.2) makes room for a peer's doorbells when it first hears of an id, and
+//! frees it when that peer leaves: of a second peer with the same id it writes to freed memory and dies. A peer that hears
+//! of both late would take the new bearer for the old one, besides.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::rc::Rc;
-
-type InUse = Rc<RefCell<BTreeSet<u16>>>;
-
-/// All ids.
+/// What is not yet given out.
 #[derive(Debug, Default)]
-pub(super) struct Ids(InUse);
-
-/// An id in use. It is shared by the peer and by every message not sent yet that says it has left; the last of them to
-/// go frees it.
-#[derive(Debug)]
-pub(super) struct Lease {
-    id: u16,
-    in_use: InUse,
+pub(super) struct Ids {
+    next: u32,
 }
 
 impl Ids {
-    /// The lowest free id; none when all are in use.
-    pub(super) fn lease(&self) -> Option<Rc<Lease>> {
-        let mut in_use = self.0.borrow_mut();
-        let id = (0..=u16::MAX).find(|id| !in_use.contains(id))?;
-        in_use.insert(id);
-        Some(Rc::new(Lease { id, in_use: Rc::clone(&self.0) }))
-    }
-}
-
-impl Lease {
-    pub(super) fn id(&self) -> u16 {
-        self.id
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.in_use.borrow_mut().remove(&self.id);
+    /// The next id; none when all were given out. It starts over when nobody is there.
+    pub(super) fn next(&mut self, nobody_is_there: bool) -> Option<u16> {
+        if nobody_is_there {
+            self.next = 0;
+        }
+        let id = u16::try_from(self.next).ok()?;
+        self.next += 1;
+        Some(id)
     }
 }
 
@@ -46,22 +27,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_free_again_when_its_last_mention_is_gone() {
-        let ids = Ids::default();
-        let (zero, one) = (ids.lease().unwrap(), ids.lease().unwrap());
-        assert_eq!((zero.id(), one.id()), (0, 1));
-        let mention = Rc::clone(&zero);
-        drop(zero);
-        assert_eq!(ids.lease().unwrap().id(), 2);
-        drop(mention);
-        assert_eq!(ids.lease().unwrap().id(), 0);
+    fn an_id_is_given_out_once_while_somebody_is_there() {
+        let mut ids = Ids::default();
+        assert_eq!([true, false, false].map(|nobody| ids.next(nobody)), [Some(0), Some(1), Some(2)]);
+        assert_eq!([true, false].map(|nobody| ids.next(nobody)), [Some(0), Some(1)]);
     }
 
     #[test]
     fn there_are_65536_ids_and_no_more() {
-        let ids = Ids::default();
-        let mut all: Vec<_> = (0..=u16::MAX).collect();
-        ids.0.borrow_mut().extend(all.drain(..));
-        assert!(ids.lease().is_none());
+        let mut ids = Ids::default();
+        assert_eq!((0..=u16::MAX).map(|_| ids.next(false)).max(), Some(Some(u16::MAX)));
+        assert_eq!(ids.next(false), None);
+        assert_eq!(ids.next(true), Some(0));
     }
 }

@@ -250,10 +250,11 @@ impl<'a> Server<'a> {
 
     /// Makes a connection a peer: it is told of all others, and they of it.
     fn join(&mut self, socket: UnixStream) -> io::Result<()> {
-        let no_id = || io::Error::other("all ids are in use, or not all have heard of their bearers' end");
-        let lease = self.ids.lease().ok_or_else(no_id)?;
+        let no_id =
+            || io::Error::other("all 65536 ids were given out, and QEMU takes none twice: restart all peers");
+        let id = self.ids.next(self.peers.is_empty()).ok_or_else(no_id)?;
         let pid = getsockopt(&socket, PeerCredentials).ok().map(|credentials| credentials.pid());
-        let mut peer = Peer::new(socket, lease, self.config.vectors)?;
+        let mut peer = Peer::new(socket, id, self.config.vectors)?;
         let token = self.next_token;
         self.epoll.add(&peer, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         self.next_token += 1;
@@ -269,7 +270,6 @@ impl<'a> Server<'a> {
         // Its own vectors come last, which tells it that all is said.
         let own: Vec<Parcel> = peer.introduction().collect();
         peer.post(own);
-        let id = peer.id();
         self.peers.insert(token, peer);
         let peers = self.peers.len();
         self.events.tell(&Event::Joined { peer: id, pid, program: pid.and_then(program), peers });

@@ -13,28 +13,21 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::events::Why;
-use super::ids::Lease;
 
 /// A message on its way to a peer.
 #[derive(Debug, Clone)]
 pub(super) struct Parcel {
     message: Message,
     descriptor: Option<Rc<OwnedFd>>,
-    /// The id that a message of a peer's end keeps from being used again.
-    _lease: Option<Rc<Lease>>,
 }
 
 impl Parcel {
     pub(super) fn bare(message: Message) -> Self {
-        Self { message, descriptor: None, _lease: None }
+        Self { message, descriptor: None }
     }
 
     pub(super) fn with(message: Message, descriptor: &Rc<OwnedFd>) -> Self {
-        Self { message, descriptor: Some(Rc::clone(descriptor)), _lease: None }
-    }
-
-    fn left(lease: &Rc<Lease>) -> Self {
-        Self { message: Message::Left(lease.id()), descriptor: None, _lease: Some(Rc::clone(lease)) }
+        Self { message, descriptor: Some(Rc::clone(descriptor)) }
     }
 }
 
@@ -53,7 +46,7 @@ pub(super) enum Flushed {
 #[derive(Debug)]
 pub(super) struct Peer {
     socket: UnixStream,
-    lease: Rc<Lease>,
+    id: u16,
     bells: Vec<Rc<OwnedFd>>,
     outbox: VecDeque<Parcel>,
     /// How much of the first message is sent.
@@ -66,7 +59,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// One that has heard nothing yet.
-    pub(super) fn new(socket: UnixStream, lease: Rc<Lease>, vectors: u16) -> io::Result<Self> {
+    pub(super) fn new(socket: UnixStream, id: u16, vectors: u16) -> io::Result<Self> {
         let bell = |_| {
             let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
             Ok(Rc::new(OwnedFd::from(EventFd::from_flags(flags)?)))
@@ -74,7 +67,7 @@ impl Peer {
         let bells = (0..vectors).map(bell).collect::<io::Result<_>>()?;
         Ok(Self {
             socket,
-            lease,
+            id,
             bells,
             outbox: VecDeque::new(),
             sent_bytes: 0,
@@ -84,7 +77,7 @@ impl Peer {
     }
 
     pub(super) fn id(&self) -> u16 {
-        self.lease.id()
+        self.id
     }
 
     /// What others are told when it is there: its doorbells, in the vectors' order.
@@ -94,7 +87,7 @@ impl Peer {
 
     /// What others are told when it is gone.
     pub(super) fn farewell(&self) -> Parcel {
-        Parcel::left(&self.lease)
+        Parcel::bare(Message::Left(self.id))
     }
 
     pub(super) fn post(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
