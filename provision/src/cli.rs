@@ -69,7 +69,7 @@ const DOORBELL_SERVER_EXAMPLES: &str = "\
 Examples:
   provision doorbell-server --socket /tmp/bell.sock
   provision doorbell-server --socket /tmp/bell.sock --shm /dev/shm/ivshmem --vectors 4
-For each QEMU:
+For each QEMU, with as many vectors as the server:
   qemu-system-x86_64 ... -chardev socket,id=doorbell,path=/tmp/bell.sock \\
     -device ivshmem-doorbell,chardev=doorbell,vectors=2";
 
@@ -255,7 +255,7 @@ pub struct DebianArgs {
     /// Start over: a new disk and a cold boot. What the VM had written is lost.
     #[arg(long)]
     pub fresh: bool,
-    /// Boot the disk as it was left, and keep no snapshot; with --doorbell there is none either.
+    /// Boot the disk as it was left, and keep no snapshot.
     #[arg(long, conflicts_with = "fresh")]
     pub no_snapshot: bool,
     /// More for the kernel's command line, for an image that is booted by its own kernel.
