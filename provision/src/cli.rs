@@ -28,6 +28,7 @@ Exit codes:
   3    status: the VM does not run; check: the main job cannot run
   130  interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP); nothing is left behind
   ssh -- COMMAND and run end with the command's own code.
+  doorbell-server ends with 0 when a signal stops it.
 
 State is kept in $IVSHMEM_STATE_DIR (default ~/.local/state/ivshmem), kernels and images in
 $IVSHMEM_CACHE_DIR (default ~/.cache/ivshmem).";
