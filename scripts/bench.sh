@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'USAGE'
-Usage: scripts/bench.sh [--out DIR] [--rounds N] [--mode-rounds N] [--debian-rounds N]
+Usage: scripts/bench.sh [--out DIR] [--rounds N] [--mode-rounds N] [--doorbell-rounds N] [--debian-rounds N]
 
 Measures the project's speed targets and prints them as a table; also writes DIR/bench.json.
 
@@ -13,6 +13,8 @@ Measures the project's speed targets and prints them as a table; also writes DIR
   --rounds N           rounds of floor, native, micro guest and bare boot; 0 for none (default: 5)
   --mode-rounds N      rounds of bandwidth modes, copy kernels, one-way latency and recording in a micro guest, and once
                        4K at 60 frames/s, a soak of 10^8 messages and a guest that sleeps; 0 for none (default: 3)
+  --doorbell-rounds N  rounds of round trips by doorbell, adaptively and by polling, and once the CPU time of an idle pair, a
+                       million messages at random moments, a thousand peers; 0 for none (default: 3)
   --debian-rounds N    rounds of image, cold boot, plain boot, restore, RTT of the Debian guest; each takes about four
                        minutes; 0 for none (default: 3)
 
@@ -23,12 +25,14 @@ USAGE
 out=$ROOT/results/bench-$(date -u +%Y%m%dT%H%M%SZ)
 rounds=5
 mode_rounds=3
+doorbell_rounds=3
 debian_rounds=3
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=${2:?--out needs a value} && shift 2 ;;
     --rounds) rounds=${2:?--rounds needs a value} && shift 2 ;;
     --mode-rounds) mode_rounds=${2:?--mode-rounds needs a value} && shift 2 ;;
+    --doorbell-rounds) doorbell_rounds=${2:?--doorbell-rounds needs a value} && shift 2 ;;
     --debian-rounds) debian_rounds=${2:?--debian-rounds needs a value} && shift 2 ;;
     -h | --help)
         usage
@@ -43,12 +47,13 @@ done
 
 need_cargo
 install_missing "${NEEDED[@]}" jq:jq cpio:cpio
+[ "$doorbell_rounds" = 0 ] || install_missing "${NEEDED_DRIVER[@]}"
 [ "$debian_rounds" = 0 ] || install_missing "${NEEDED_DEBIAN[@]}" mformat:mtools
 build_all
 own_vm "bench-$$" "/dev/shm/ivshmem-bench-$$"
 cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --package host-writer --example floor
 mkdir -p "$out"
-rm -f "$out"/micro.json "$out"/round-*.json "$out"/mode-*.json "$out"/debian-*.json
+rm -f "$out"/micro.json "$out"/round-*.json "$out"/mode-*.json "$out"/doorbell-*.json "$out"/debian-*.json
 
 # For jq: a row of the table from the rounds, a list of objects.
 # shellcheck disable=SC2016 # these are jq's variables
@@ -245,6 +250,78 @@ mode_rounds() {
         "\([.[].bound_ns] | median) ns, RTT \([.[].rtt_ns] | median) ns"' "$out"/mode-[0-9]*.json
 }
 
+# bell NAME SOCKET HOST_WAIT HOST-WRITER-OPTIONS…: a latency run as a peer of a server, into DIR/NAME.
+bell() {
+    local name=$1 socket=$2 host_wait=$3 status=0
+    shift 3
+    "$BIN/host-writer" --server "$socket" --wait "$host_wait" --frames none --out "$out/$name" --quiet "$@" || status=$?
+    case $status in 0 | 3) ;; *) die "host-writer $* ended with status $status" ;; esac
+}
+
+# CPU time that QEMU, all its threads, has used so far, in milliseconds.
+qemu_cpu_ms() { # PID
+    awk -v hz="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$1/stat"
+}
+
+doorbell_rounds() {
+    local round mode host_wait socket pid idle_ms busy_ms before thousand=no
+    for round in $(seq "$doorbell_rounds"); do
+        say "doorbell round $round of $doorbell_rounds"
+        native_peer "$out" doorbell
+        bell floor "$out/server.sock" doorbell --messages 20000
+        native_stop
+        for mode in uio vfio adaptive poll; do
+            case $mode in poll | adaptive) host_wait=$mode ;; *) host_wait=doorbell ;; esac
+            doorbell_vm "$mode" "$out/doorbell.json"
+            bell "$mode" "$(jq -r .doorbell.socket "$out/doorbell.json")" "$host_wait" --messages 20000
+            "$BIN/provision" down --name "$vm" >/dev/null
+        done
+        jq -n --argjson floor "$(fact floor .latency.rtt_ns.p50)" --argjson uio "$(fact uio .latency.rtt_ns.p50)" \
+            --argjson vfio "$(fact vfio .latency.rtt_ns.p50)" --argjson adaptive "$(fact adaptive .latency.rtt_ns.p50)" \
+            --argjson poll "$(fact poll .latency.rtt_ns.p50)" '
+            {
+                floor_ns: $floor, uio_ns: $uio, vfio_ns: $vfio, adaptive_ns: $adaptive, poll_ns: $poll,
+                doorbell_uio_over_floor: ($uio / $floor), doorbell_vfio_over_uio: ($vfio / $uio),
+                adaptive_busy_over_poll: ($adaptive / $poll)
+            }' >"$out/doorbell-$round.json"
+    done
+    say "an idle VM, ten messages a second, a million messages at random moments, a thousand peers"
+    doorbell_vm adaptive "$out/doorbell.json"
+    socket=$(jq -r .doorbell.socket "$out/doorbell.json")
+    pid=$(jq .pid "$out/doorbell.json")
+    sleep 1
+    before=$(qemu_cpu_ms "$pid")
+    sleep 20
+    idle_ms=$(($(qemu_cpu_ms "$pid") - before))
+    # Its calibration and bursts are no part of what ten messages a second cost: the figures of the counted part are.
+    bell ten "$socket" adaptive --interval 100ms --messages 200 --warmup 5
+    busy_ms=$(fact ten '.doorbell | (.host_cpu_ns_per_message + .vcpu_cpu_ns_per_message) * .messages / 1e6')
+    bell million "$socket" adaptive --rate 8k --arrivals poisson --messages 1000000 --record histogram
+    "$BIN/provision" down --name "$vm" >/dev/null
+    if cargo test --manifest-path "$ROOT/Cargo.toml" --release --locked --package provision --test doorbell_server \
+        -- a_thousand_peers >"$out/last.log" 2>&1; then
+        thousand=yes
+    fi
+    jq -s --argjson idle_ms "$idle_ms" --argjson busy_ms "$busy_ms" --arg thousand "$thousand" \
+        --argjson million "$(fact million '[.latency.lost, .doorbell.missed, .latency.sent]')" '
+        . as $rounds | '"$JQ_ROWS"'
+        (($busy_ms - $idle_ms) / 20000 * 100) as $share |
+        [
+            row("doorbell_uio_over_floor"; "<="; 1.5),
+            row("doorbell_vfio_over_uio"; "<="; 1.15),
+            row("adaptive_busy_over_poll"; "<="; 1.15),
+            {name: "adaptive_idle_cpu", value: ($share * 100 | round / 100), unit: "%", target: "<= 3", holds: ($share <= 3)},
+            {name: "lost_wakeups", value: ($million[0] + $million[1]), unit: "of \($million[2])", target: "0",
+             holds: ($million[0] + $million[1] == 0 and $million[2] >= 1000000)},
+            {name: "server_peers", value: $thousand, unit: "", target: "yes", holds: ($thousand == "yes")}
+        ]' "$out"/doorbell-[0-9]*.json >"$out/doorbell-rows.json"
+    jq -rs --arg rounds "$doorbell_rounds" '
+        def median: sort | .[(length - 1) / 2 | floor];
+        "medians of \($rounds) doorbell rounds, RTT p50 in ns: two host processes \([.[].floor_ns] | median), " +
+        "uio \([.[].uio_ns] | median), vfio \([.[].vfio_ns] | median), adaptive \([.[].adaptive_ns] | median), " +
+        "poll \([.[].poll_ns] | median)"' "$out"/doorbell-[0-9]*.json
+}
+
 # The median of a column over the ok rows of one frame type.
 frame_median() { # FILE FRAME_TYPE COLUMN_NAME
     awk -F, -v frame="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "frame_type") c = i } NR == 1 || $c == frame' \
@@ -358,8 +435,9 @@ debian_rounds() {
 
 [ "$rounds" = 0 ] || micro_rounds
 [ "$mode_rounds" = 0 ] || mode_rounds
+[ "$doorbell_rounds" = 0 ] || doorbell_rounds
 [ "$debian_rounds" = 0 ] || debian_rounds
-for rows in micro mode-rows debian-rows; do
+for rows in micro mode-rows doorbell-rows debian-rows; do
     [ ! -e "$out/$rows.json" ] || cat "$out/$rows.json"
 done | jq -s add >"$out/bench.json"
 jq -r '.[] | [.name, .value, .unit, .target, if .holds then "holds" else "MISSED" end] | @tsv' "$out/bench.json" |
