@@ -75,6 +75,27 @@ fn measure_loaded(place: &Place, out: &Path) {
     assert_eq!(guest(place, "pgrep -c stress-ng; ls /run /var/tmp | grep -c guest-load; true"), "0\n0");
 }
 
+/// The kernel driver is built for this guest and loaded, in the place of an older one but not of one in use, and when
+/// it is gone again the device is as it was.
+fn deploy_driver(place: &Place) {
+    let deploy = || place.provision(&["deploy", "--driver"]);
+    for _ in 0..2 {
+        let (out, _) = succeed(&mut deploy());
+        assert!(out.starts_with("ivshmem_uio is loaded in debian, built for kernel "), "{out}");
+        // ivshmem-plain has no interrupts, and one UIO device.
+        assert_eq!(out.lines().skip(1).collect::<Vec<_>>(), ["/dev/uio0 ivshmem_uio.0"]);
+    }
+    assert_eq!(guest(place, "cat /sys/bus/pci/drivers/ivshmem_uio/*:*/shared_memory_pages"), "1");
+    guest(
+        place,
+        "sudo systemd-run --quiet --unit holder sh -c 'exec 3</dev/uio0; touch /run/held; sleep 1000'",
+    );
+    guest(place, "until [ -e /run/held ]; do sleep 0.1; done");
+    let refused = fail(&mut deploy(), 1);
+    assert!(refused.ends_with("the loaded one is in use: stop guest-reader and deploy again"), "{refused}");
+    guest(place, "sudo systemctl stop holder; sudo rmmod ivshmem_uio");
+}
+
 /// A program built beside provision.
 fn program(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin!("provision").with_file_name(name)
@@ -157,6 +178,7 @@ fn a_vm_is_booted_measured_stopped_restored_and_destroyed() {
     assert!(out.starts_with("deployed "), "{out}");
     assert_eq!(guest(&place, "cat 'a file'"), "content");
 
+    deploy_driver(&place);
     measure(&place, &results.path().join("first"));
     measure_loaded(&place, &results.path().join("loaded"));
 
