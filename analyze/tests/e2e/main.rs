@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod charts;
+mod doorbell;
 mod experiment;
 mod matrix;
 mod modes;
