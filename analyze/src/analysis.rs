@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::compare::{Ratio, ratios};
+use crate::doorbell::{Cell, Doorbells};
 use crate::doubt::Doubt;
 use crate::input::{Relation, Run, Runs};
 use crate::summary::RunSummary;
@@ -35,6 +36,8 @@ pub struct Analysis {
     pub relation: Relation,
     /// Main run over baseline; empty without one.
     pub ratios: Vec<Ratio>,
+    /// What waiting cost, if there are doorbell files.
+    pub doorbells: Option<Doorbells>,
 }
 
 impl Analyzed {
@@ -77,6 +80,7 @@ impl Analysis {
     #[must_use]
     pub fn of(runs: Runs) -> Self {
         let relation = runs.relation;
+        let doorbells = Doorbells::of(&runs.doorbells);
         let mut main = Analyzed::of(runs.main);
         let mut baseline = runs.baseline.map(Analyzed::of);
         if let (Relation::LoadedOverIdle, Some(baseline)) = (relation, &mut baseline) {
@@ -84,7 +88,7 @@ impl Analysis {
         }
         let compare = |b: &Analyzed| ratios(relation, &main.summary, &b.summary);
         let ratios = baseline.as_ref().map_or_else(Vec::new, compare);
-        Self { main, baseline, relation, ratios }
+        Self { main, baseline, relation, ratios, doorbells }
     }
 
     /// The main run, then the baseline.
@@ -103,6 +107,7 @@ impl Analysis {
             percentile_definition: "nearest rank, ceil(p / 100 * n); null with fewer than 10 samples beyond",
             runs: self.runs().map(WireRun::of).collect(),
             ratios: &self.ratios,
+            doorbells: self.doorbells.as_ref().map_or(&[], |doorbells| &doorbells.cells),
         };
         Ok(serde_json::to_string_pretty(&wire)? + "\n")
     }
@@ -115,6 +120,7 @@ struct WireSummary<'a> {
     percentile_definition: &'static str,
     runs: Vec<WireRun<'a>>,
     ratios: &'a [Ratio],
+    doorbells: &'a [Cell],
 }
 
 #[derive(Serialize)]

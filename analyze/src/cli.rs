@@ -10,6 +10,7 @@ Examples:
   analyze results/vm                              a run directory
   analyze results/native results/vm --out report  a VM and its native baseline
   analyze results/idle results/loaded             a VM under load and idle
+  analyze doorbell_results.csv                    ways to wait side by side
   analyze results/vm --json | jq .runs[0].latency
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
@@ -20,16 +21,21 @@ ratios VM to native are printed. Of two VM runs exactly one of which was under a
 load, the loaded one is the main run and the idle one the baseline. Any other
 two VM runs and two native runs are an error.
 
+A doorbell file may hold the rows of many runs, one below the other. Such files
+are put together wherever they lie, and beside any run.
+
 With --matrix each directory is a cell named after it, with a run.json in it.
 
 Written: performance_report.txt, summary.json, and for latency
 latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
-bandwidth bandwidth_analysis.png. With --matrix: matrix.csv,
-experiments_report.txt and experiments.png, which draws what there is data for.
+bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
+doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
+and experiments.png, which draws what there is data for.
 
 Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
 
-/// Turns latency and bandwidth CSVs into percentiles, charts and a report.
+/// Turns latency, bandwidth and doorbell CSVs into percentiles, charts and a
+/// report.
 #[derive(Debug, Parser)]
 #[command(version, term_width = 80, after_help = EXAMPLES)]
 pub struct Cli {

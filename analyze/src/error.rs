@@ -20,9 +20,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A run directory that holds neither of the two CSVs.
+    /// A run directory that holds none of the CSVs.
     #[error(
-        "{}: no latency_results.csv or bandwidth_results.csv in this directory{}",
+        "{}: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory{}",
         path.display(),
         hint_at_runs(nested)
     )]
@@ -49,7 +49,8 @@ pub enum Error {
     /// A header of something else.
     #[error(
         "{}, line {line}, column {found}: not a file of this toolkit; a latency file begins \
-         iteration,latency_ns,latency_us and a bandwidth file iteration,frame_type,width",
+         iteration,latency_ns,latency_us, a bandwidth file iteration,frame_type,width and a doorbell file \
+         iteration,guest_wait,host_wait",
         path.display()
     )]
     ForeignHeader {
@@ -69,7 +70,7 @@ pub enum Error {
         line: u64,
         /// The absent column.
         column: &'static str,
-        /// `latency` or `bandwidth`.
+        /// `latency`, `bandwidth` or `doorbell`.
         kind: &'static str,
     },
     /// A column name occurs twice.

@@ -1,12 +1,13 @@
 //! Turns the toolkit's CSVs into percentiles, charts and a report; depends on files, never on a live VM.
 //!
-//! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`report`] and [`charts`] show,
-//! [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side.
+//! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`doorbell`] sets ways to wait side by side,
+//! [`report`] and [`charts`] show, [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side.
 
 pub mod analysis;
 pub mod charts;
 pub mod cli;
 pub mod compare;
+pub mod doorbell;
 pub mod doubt;
 pub mod error;
 pub mod input;

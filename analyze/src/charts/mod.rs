@@ -3,8 +3,12 @@
 mod axis;
 mod bandwidth;
 mod bandwidth_bars;
+mod doorbell;
+mod doorbell_cdf;
+mod doorbell_cpu;
 mod experiments;
 mod histogram;
+mod mark;
 mod over_time;
 mod panel;
 mod percentiles;
@@ -45,6 +49,10 @@ pub fn draw_all(analysis: &Analysis, interrupt: &Interrupt) -> Result<Vec<Artifa
     }
     if analysis.main.run.bandwidth.is_some() {
         wanted.push(("bandwidth_analysis.png", BANDWIDTH_SIZE, bandwidth::draw));
+    }
+    if let Some(doorbells) = &analysis.doorbells {
+        wanted.push(("doorbell_latency_cdf.png", doorbell_cdf::size(doorbells), doorbell_cdf::draw));
+        wanted.push(("doorbell_latency_vs_cpu.png", LATENCY_SIZE, doorbell_cpu::draw));
     }
     let mut artifacts = Vec::with_capacity(wanted.len());
     for (name, (width, height), draw) in wanted {

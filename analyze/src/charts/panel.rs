@@ -10,6 +10,7 @@ use plotters::style::{RGBColor, ShapeStyle};
 
 use super::Context;
 use super::axis::{Axis, Coord};
+use super::mark::{Dash, Mark};
 use super::style::{self, Area, Drawn, FAINT_GRID, GREY, GRID, INK, PAPER, px};
 
 /// A plot on which positions of [`Axis::at`] are drawn.
@@ -26,6 +27,8 @@ pub(super) enum Swatch {
     Line(RGBColor),
     Dot(RGBColor),
     Tick(RGBColor),
+    Dashed(RGBColor, Dash),
+    Marked(RGBColor, Mark),
 }
 
 /// A part of the canvas that holds something, in its pixels.
@@ -78,7 +81,7 @@ impl Panel {
             top += px(FACT + 4);
         }
         if !self.legend.is_empty() {
-            top = self.draw_legend(area, left, top + px(2), width as i32 - left)?;
+            top = draw_legend(area, &self.legend, left, top + px(2), width as i32 - left)?;
         }
         top += px(self.headroom);
 
@@ -113,24 +116,30 @@ impl Panel {
         }
         Ok(chart)
     }
+}
 
-    /// The legend from `left`, in as many rows as it takes; returns where it ends.
-    fn draw_legend(&self, area: &Area<'_>, left: i32, mut top: i32, right: i32) -> Drawn<i32> {
-        let mut x = left;
-        let row = px(FACT + 5);
-        for (swatch, name) in &self.legend {
-            let (text_width, _) = area.estimate_text_size(name, &style::text(FACT, INK))?;
-            let width = px(30) + text_width as i32 + px(18);
-            if x > left && x + width > right {
-                x = left;
-                top += row;
-            }
-            draw_swatch(area, *swatch, x, top + px(FACT) / 3)?;
-            area.draw(&Text::new(name.clone(), (x + px(30), top), style::text(FACT, INK)))?;
-            x += width;
+/// The legend from `left`, in as many rows as it takes; returns where it ends.
+pub(super) fn draw_legend(
+    area: &Area<'_>,
+    legend: &[(Swatch, String)],
+    left: i32,
+    mut top: i32,
+    right: i32,
+) -> Drawn<i32> {
+    let mut x = left;
+    let row = px(FACT + 5);
+    for (swatch, name) in legend {
+        let (text_width, _) = area.estimate_text_size(name, &style::text(FACT, INK))?;
+        let width = px(30) + text_width as i32 + px(18);
+        if x > left && x + width > right {
+            x = left;
+            top += row;
         }
-        Ok(top + row)
+        draw_swatch(area, *swatch, x, top + px(FACT) / 3)?;
+        area.draw(&Text::new(name.clone(), (x + px(30), top), style::text(FACT, INK)))?;
+        x += width;
     }
+    Ok(top + row)
 }
 
 fn draw_swatch(area: &Area<'_>, swatch: Swatch, x: i32, middle: i32) -> Drawn {
@@ -153,6 +162,10 @@ fn draw_swatch(area: &Area<'_>, swatch: Swatch, x: i32, middle: i32) -> Drawn {
             let top_and_foot = [(x + wide / 2, middle - px(7)), (x + wide / 2, middle + px(7))];
             area.draw(&PathElement::new(top_and_foot, style::line(color, 2)))?;
         }
+        Swatch::Dashed(color, dash) => {
+            dash.draw(area, vec![(x, middle), (x + wide, middle)], style::line(color, 3))?;
+        }
+        Swatch::Marked(color, mark) => mark.draw(area, (x + wide / 2, middle), color)?,
     }
     Ok(())
 }
@@ -168,6 +181,11 @@ impl<'a> Chart<'a> {
         let (x, y) = self.context.backend_coord(&place);
         let (left, top) = self.panel.get_base_pixel();
         (x - left, y - top)
+    }
+
+    /// A mark around `place`.
+    pub(super) fn mark(&self, place: (f64, f64), mark: Mark, color: RGBColor) -> Drawn {
+        mark.draw(&self.panel, self.pixel(place), color)
     }
 
     /// A vertical dashed line at `x` from `low` to `high`.

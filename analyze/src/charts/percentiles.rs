@@ -85,7 +85,7 @@ fn curves_of_baseline(baseline: &Analyzed) -> Vec<Curve> {
 }
 
 /// Marks for the minimum, 50, 90, 95 and as many nines as the axis has room for.
-fn marks(end: f64) -> Vec<(f64, String)> {
+pub(super) fn marks(end: f64) -> Vec<(f64, String)> {
     let mut marks: Vec<(f64, String)> =
         [50.0, 75.0, 90.0, 95.0, 99.0].iter().map(|p| (stretched(p / 100.0), format!("p{p}"))).collect();
     marks.insert(0, (0.0, "min".into()));
@@ -94,12 +94,12 @@ fn marks(end: f64) -> Vec<(f64, String)> {
     marks
 }
 
-fn stretched(fraction: f64) -> f64 {
+pub(super) fn stretched(fraction: f64) -> f64 {
     -(1.0 - fraction).log10()
 }
 
 /// The k-th of n samples covers the percentiles from (k - 1) / n to k / n; equal neighbours are one step.
-fn steps(sorted: &[u64], x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
+pub(super) fn steps(sorted: &[u64], x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
     let count = sorted.len() as f64;
     let mut path = Vec::new();
     let mut begin = 0;

@@ -3,11 +3,12 @@
 use super::text::Text;
 use crate::error::Error;
 
-/// The two contracted files.
+/// The contracted files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Latency,
     Bandwidth,
+    Doorbell,
 }
 
 /// How a column's fields are parsed.
@@ -39,19 +40,27 @@ const BANDWIDTH: [&str; 12] = [
     "data_verified",
 ];
 
+/// The columns that a doorbell file begins with.
+const DOORBELL: [&str; 6] = ["iteration", "guest_wait", "host_wait", "rate_per_s", "load", "rtt_ns"];
+
 impl Kind {
+    /// Every kind; of those that a header fits equally well, the first.
+    const ALL: [Self; 3] = [Self::Latency, Self::Bandwidth, Self::Doorbell];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Latency => "latency",
             Self::Bandwidth => "bandwidth",
+            Self::Doorbell => "doorbell",
         }
     }
 
-    /// The columns a file of this kind begins with, which the prototype's files have too.
+    /// The columns a file of this kind begins with; of the first two the prototype's files have them, too.
     fn required(self) -> &'static [&'static str] {
         match self {
             Self::Latency => &LATENCY,
             Self::Bandwidth => &BANDWIDTH,
+            Self::Doorbell => &DOORBELL,
         }
     }
 
@@ -61,13 +70,13 @@ impl Kind {
         let line = text.line(1);
         let path = || text.path.clone();
         let present = |kind: Self| kind.required().iter().filter(|c| header.iter().any(|h| h == *c)).count();
-        let (latency, bandwidth) = (present(Self::Latency), present(Self::Bandwidth));
-        // `iteration` alone belongs to anyone.
-        if latency.max(bandwidth) < 2 {
+        // `iteration` alone belongs to anyone. Of equal ones `max_by_key` takes the last.
+        let kind =
+            Self::ALL.into_iter().rev().max_by_key(|kind| present(*kind)).filter(|kind| present(*kind) >= 2);
+        let Some(kind) = kind else {
             let found = shorten(header.first().map_or("", String::as_str));
             return Err(Error::ForeignHeader { path: path(), line, found });
-        }
-        let kind = if latency >= bandwidth { Self::Latency } else { Self::Bandwidth };
+        };
         for column in kind.required() {
             if !header.iter().any(|h| h == column) {
                 return Err(Error::MissingColumn { path: path(), line, column, kind: kind.name() });
@@ -89,9 +98,17 @@ impl ColumnType {
             "iteration" | "latency_ns" | "received_ns" | "width" | "height" | "bpp" | "test_size_bytes"
             | "duration_ns" | "write_ns" | "notify_ns" | "read_ns" | "verify_ns" | "guest_read_ns"
             | "guest_verify_ns" | "guest_stall_ns" | "chunk_bytes" | "slots" | "start_ns" | "from_due_ns"
-            | "late" | "gap_ns" | "switches" | "send_delay_ns" => Self::Count,
-            "to_guest_ns" | "to_host_ns" => Self::Signed,
-            "latency_us" | "test_size_mb" | "duration_ms" | "bandwidth_mbps" | "bandwidth_gbps" => Self::Real,
+            | "late" | "gap_ns" | "switches" | "send_delay_ns" | "rtt_ns" | "rings_to_guest"
+            | "rings_to_host" | "interrupts" | "coalesced" | "missed" => Self::Count,
+            "to_guest_ns" | "to_host_ns" | "guest_wake_ns" | "host_wake_ns" => Self::Signed,
+            "latency_us"
+            | "test_size_mb"
+            | "duration_ms"
+            | "bandwidth_mbps"
+            | "bandwidth_gbps"
+            | "oneway_bound_ns"
+            | "host_cpu_ns_per_message"
+            | "vcpu_cpu_ns_per_message" => Self::Real,
             _ => Self::Text,
         }
     }
@@ -148,6 +165,7 @@ mod tests {
         assert_eq!(kind_of("iteration,latency_ns,latency_us\n"), Ok(Kind::Latency));
         assert_eq!(kind_of("iteration,latency_ns,latency_us,received_ns,status,new\n"), Ok(Kind::Latency));
         assert_eq!(kind_of(&BANDWIDTH.join(",")), Ok(Kind::Bandwidth));
+        assert_eq!(kind_of(&DOORBELL.join(",")), Ok(Kind::Doorbell));
     }
 
     #[test]
@@ -157,6 +175,10 @@ mod tests {
         assert_eq!(
             kind_of("iteration,latency_ns\n").unwrap_err(),
             "f, line 1, column latency_us: missing from the header of this latency file"
+        );
+        assert_eq!(
+            kind_of("iteration,guest_wait,host_wait,rate_per_s,rtt_ns\n").unwrap_err(),
+            "f, line 1, column load: missing from the header of this doorbell file"
         );
         assert_eq!(
             kind_of("iteration,latency_ns,latency_us,latency_ns\n").unwrap_err(),

@@ -1,8 +1,10 @@
 //! From the paths on the command line to one main run and perhaps a baseline.
 //!
-//! Files of one directory are one run; its kind is told by the header, its provenance by the run.json beside it.
+//! Latency and bandwidth files of one directory are one run; its kind is told by the header, its provenance by the run.json
+//! beside it. Doorbell files hold many runs and are put together, whatever directories they come from.
 
 mod bandwidth;
+mod doorbell;
 mod kind;
 mod latency;
 mod plan;
@@ -17,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use bandwidth::{Bandwidth, DROPPED, Frame, Transfer};
+pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
 pub use latency::{Failure, Gap, Latency, Sample};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
 pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
@@ -29,7 +32,7 @@ use table::Table;
 use text::Text;
 
 /// The contracted names of the CSVs in a run directory.
-const CSV_NAMES: [&str; 2] = ["latency_results.csv", "bandwidth_results.csv"];
+const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 
 /// All that is known of one run.
 #[derive(Debug, Clone)]
@@ -53,6 +56,15 @@ pub struct Runs {
     pub baseline: Option<Run>,
     /// What the baseline is to it.
     pub relation: Relation,
+    /// The doorbell files.
+    pub doorbells: Vec<DoorbellFile>,
+}
+
+/// What is read of the inputs, before the runs have roles.
+#[derive(Debug, Default)]
+struct Found {
+    runs: Vec<Run>,
+    doorbells: Vec<DoorbellFile>,
 }
 
 /// What a baseline is to the run a report is about.
@@ -119,13 +131,14 @@ impl Run {
 /// # Errors
 /// On the first input that is absent, foreign or damaged, and on more than one run of a role.
 pub fn read(inputs: &[PathBuf]) -> Result<Runs, Error> {
-    let mut runs: Vec<Run> = Vec::new();
+    let mut found = Found::default();
     let mut seen = Vec::new();
     for input in inputs {
         let files = csv_files(input)?;
-        if files.is_empty() {
+        // The directory of a run that kept a histogram has no latency file, but is a run.
+        if input.join("run.json").is_file() {
             let canonical = fs::canonicalize(input).map_err(|_| Error::Absent { path: input.clone() })?;
-            run_of(&mut runs, input.clone(), Some(&canonical))?;
+            run_of(&mut found.runs, input.clone(), Some(&canonical))?;
         }
         for file in files {
             // A file given twice, or given with its directory, is one file.
@@ -135,10 +148,18 @@ pub fn read(inputs: &[PathBuf]) -> Result<Runs, Error> {
             }
             let key = canonical.parent().map(Path::to_path_buf);
             seen.push(canonical);
-            add(&mut runs, &file, key.as_deref())?;
+            add(&mut found, &file, key.as_deref())?;
         }
     }
-    sort_by_role(runs)
+    let Found { mut runs, doorbells } = found;
+    // A report is about a run: where only doorbell files were given, the one that the first of them lies in.
+    if let (true, Some(first)) = (runs.is_empty(), doorbells.first()) {
+        let provenance = first.provenance.clone();
+        runs.push(Run { directory: directory_of(&first.path), provenance, latency: None, bandwidth: None });
+    }
+    let mut runs = sort_by_role(runs)?;
+    runs.doorbells = doorbells;
+    Ok(runs)
 }
 
 /// Reads one run directory that has a run.json, as the cell of a matrix.
@@ -154,12 +175,12 @@ pub fn read_cell(directory: &Path) -> Result<Run, Error> {
     }
     let files = csv_files(directory)?;
     let canonical = fs::canonicalize(directory).ok();
-    let mut runs = Vec::new();
-    run_of(&mut runs, directory.into(), canonical.as_deref())?;
+    let mut found = Found::default();
+    run_of(&mut found.runs, directory.into(), canonical.as_deref())?;
     for file in files {
-        add(&mut runs, &file, canonical.as_deref())?;
+        add(&mut found, &file, canonical.as_deref())?;
     }
-    Ok(runs.swap_remove(0))
+    Ok(found.runs.swap_remove(0))
 }
 
 /// The CSVs an input stands for: itself, or those in it; none for the directory of a run that kept a histogram only.
@@ -181,15 +202,23 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     Err(Error::NoCsv { path: input.into(), nested })
 }
 
-fn add(runs: &mut Vec<Run>, file: &Path, canonical_directory: Option<&Path>) -> Result<(), Error> {
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn add(found: &mut Found, file: &Path, canonical_directory: Option<&Path>) -> Result<(), Error> {
     let (kind, table) = Table::load(Text::read(file)?)?;
-    let directory = match file.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_path_buf(),
-        None => PathBuf::from("."),
-    };
-    let index = run_of(runs, directory, canonical_directory)?;
-    let run = &mut runs[index];
+    let directory = directory_of(file);
+    if kind == Kind::Doorbell {
+        let provenance = Provenance::read(&directory.join("run.json"))?;
+        found.doorbells.push(DoorbellFile::from_table(&table, provenance)?);
+        return Ok(());
+    }
+    let index = run_of(&mut found.runs, directory, canonical_directory)?;
+    let run = &mut found.runs[index];
     let twice =
         |first: &Path| Error::TwoOfAKind { kind: kind.name(), first: first.into(), second: file.into() };
     match kind {
@@ -201,6 +230,7 @@ fn add(runs: &mut Vec<Run>, file: &Path, canonical_directory: Option<&Path>) -> 
             Some(first) => return Err(twice(&first.path)),
             None => run.bandwidth = Some(Bandwidth::from_table(&table)?),
         },
+        Kind::Doorbell => {}
     }
     Ok(())
 }
@@ -228,7 +258,8 @@ fn sort_by_role(runs: Vec<Run>) -> Result<Runs, Error> {
         other.sort_by_key(|run| run.load().is_none());
         if let [Some(_), None] = [other[0].load(), other[1].load()] {
             let baseline = other.pop();
-            return Ok(Runs { main: other.swap_remove(0), baseline, relation: Relation::LoadedOverIdle });
+            let (main, relation) = (other.swap_remove(0), Relation::LoadedOverIdle);
+            return Ok(Runs { main, baseline, relation, doorbells: Vec::new() });
         }
     }
     let relation = Relation::VmOverNative;
@@ -240,8 +271,8 @@ fn sort_by_role(runs: Vec<Run>) -> Result<Runs, Error> {
     }
     let (mut native, mut other) = (native.into_iter(), other.into_iter());
     match (other.next(), native.next()) {
-        (Some(main), baseline) => Ok(Runs { main, baseline, relation }),
-        (None, Some(main)) => Ok(Runs { main, baseline: None, relation }),
+        (Some(main), baseline) => Ok(Runs { main, baseline, relation, doorbells: Vec::new() }),
+        (None, Some(main)) => Ok(Runs { main, baseline: None, relation, doorbells: Vec::new() }),
         (None, None) => {
             unreachable!("the command line demands an input, and each input is a run or an error")
         }

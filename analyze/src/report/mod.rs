@@ -1,7 +1,8 @@
-//! The report: what was measured, on what, and what to doubt, as text of 80 columns.
+//! The report: what was measured, on what, and what to doubt, as text of 80 columns; tables of doorbells take up to 100.
 
 mod bandwidth;
 mod comparison;
+mod doorbell;
 mod latency;
 mod provenance;
 mod stream;
@@ -34,6 +35,9 @@ pub fn render(analysis: &Analysis) -> String {
         if let Some(summary) = &analyzed.summary.latency {
             out += &latency::section(&analyzed.title(), summary, analyzed.run.latency_plan());
         }
+    }
+    if let Some(doorbells) = &analysis.doorbells {
+        out += &doorbell::section(doorbells);
     }
     for analyzed in analysis.runs() {
         if let Some(summary) = &analyzed.summary.bandwidth {
@@ -94,6 +98,11 @@ fn notes(analysis: &Analysis) -> String {
             "In chunked and stream modes the receiver reads what is published while the sender still writes: the \
              duration is less than write + read.",
         );
+    }
+    if analysis.doorbells.is_some() {
+        for note in doorbell::NOTES {
+            out += &wrapped("  - ", note);
+        }
     }
     out
 }

@@ -32,7 +32,7 @@ fn an_empty_file_and_one_with_a_header_only() {
 fn a_file_of_something_else() {
     insta::assert_snapshot!(
         error_for("date,open,close\n2026-01-01,1,2\n"),
-        @"analyze: r/l.csv, line 1, column date: not a file of this toolkit; a latency file begins iteration,latency_ns,latency_us and a bandwidth file iteration,frame_type,width"
+        @"analyze: r/l.csv, line 1, column date: not a file of this toolkit; a latency file begins iteration,latency_ns,latency_us, a bandwidth file iteration,frame_type,width and a doorbell file iteration,guest_wait,host_wait"
     );
     insta::assert_snapshot!(
         error_for(b"\x7fELF\x02\x01\x01\n\xff\xfe\n"),
@@ -106,12 +106,12 @@ fn a_directory_without_csvs_says_where_they_are() {
     scene.run("results/native", 120, "file");
     insta::assert_snapshot!(
         scene.error(&["results"]),
-        @"analyze: results: no latency_results.csv or bandwidth_results.csv in this directory; try: analyze results/native results/vm"
+        @"analyze: results: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory; try: analyze results/native results/vm"
     );
     fs::create_dir(scene.path("empty")).unwrap();
     insta::assert_snapshot!(
         scene.error(&["empty"]),
-        @"analyze: empty: no latency_results.csv or bandwidth_results.csv in this directory"
+        @"analyze: empty: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory"
     );
 }
 

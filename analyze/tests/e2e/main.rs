@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod charts;
+mod doorbell;
+mod doorbell_charts;
 mod experiment;
 mod matrix;
 mod modes;

@@ -242,7 +242,7 @@ fn a_directory_that_is_no_run_is_named() {
     scene.file("empty/run.json", "{\"schema\":\"ivshmem-run/1\"}");
     assert_eq!(
         scene.error(&["--matrix", "empty"]),
-        "analyze: empty: no latency_results.csv or bandwidth_results.csv in this directory"
+        "analyze: empty: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory"
     );
     assert!(!scene.path("exp/matrix.csv").exists());
 }

@@ -141,3 +141,25 @@ pub(crate) fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
     assert_eq!(info.color_type, png::ColorType::Rgb);
     (info.width, info.height, pixels)
 }
+
+/// How many pixels of a rectangle of a picture in `out`, given in shares of the picture, have one of these colours or are close to it.
+pub(crate) fn coloured(
+    scene: &Scene,
+    name: &str,
+    size: (u32, u32),
+    area: [f64; 4],
+    colour: [u8; 3],
+) -> usize {
+    let (width, height, pixels) = decode(&scene.path(&format!("out/{name}")));
+    assert_eq!((width, height), size, "{name}");
+    let [left, top, right, bottom] = area;
+    let (columns, rows) = (f64::from(width), f64::from(height));
+    let mut count = 0;
+    for y in (top * rows) as usize..(bottom * rows) as usize {
+        for x in (left * columns) as usize..(right * columns) as usize {
+            let pixel = &pixels[(y * width as usize + x) * 3..][..3];
+            count += usize::from(pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 40));
+        }
+    }
+    count
+}

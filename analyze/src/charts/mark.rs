@@ -1,0 +1,143 @@
+//! Marks and dashes: told apart without colour.
+
+use plotters::backend::BitMapBackend;
+use plotters::coord::CoordTranslate;
+use plotters::drawing::DrawingArea;
+use plotters::element::{Circle, DashedPathElement, PathElement, Polygon};
+use plotters::style::{RGBColor, ShapeStyle};
+
+use super::style::{self, Area, Drawn, PAPER, px};
+
+/// Half the width of a mark, in pixels of the finished picture.
+pub(super) const RADIUS: i32 = 7;
+
+/// A shape around a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) shape: Shape,
+    /// Full, or an outline.
+    pub(super) is_full: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Circle,
+    Square,
+    Triangle,
+    Diamond,
+    /// A triangle on its head.
+    Funnel,
+    /// Higher than wide.
+    Tower,
+    Cross,
+}
+
+impl Shape {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Circle, Self::Square, Self::Triangle, Self::Diamond, Self::Funnel, Self::Tower, Self::Cross];
+
+    /// Its corners in shares of the radius; none of a circle.
+    fn corners(self) -> &'static [(f64, f64)] {
+        match self {
+            Self::Circle => &[],
+            Self::Square => &[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
+            Self::Triangle => &[(0.0, -1.1), (1.05, 0.8), (-1.05, 0.8)],
+            Self::Diamond => &[(0.0, -1.2), (1.2, 0.0), (0.0, 1.2), (-1.2, 0.0)],
+            Self::Funnel => &[(0.0, 1.1), (1.05, -0.8), (-1.05, -0.8)],
+            Self::Tower => &[(-0.5, -1.1), (0.5, -1.1), (0.5, 1.1), (-0.5, 1.1)],
+            Self::Cross => &[
+                (-0.35, -1.1),
+                (0.35, -1.1),
+                (0.35, -0.35),
+                (1.1, -0.35),
+                (1.1, 0.35),
+                (0.35, 0.35),
+                (0.35, 1.1),
+                (-0.35, 1.1),
+                (-0.35, 0.35),
+                (-1.1, 0.35),
+                (-1.1, -0.35),
+                (-0.35, -0.35),
+            ],
+        }
+    }
+}
+
+impl Mark {
+    /// Around a pixel of `area`.
+    pub(super) fn draw(self, area: &Area<'_>, (x, y): (i32, i32), color: RGBColor) -> Drawn {
+        let inside = style::fill(if self.is_full { color } else { PAPER }, 1.0);
+        let outline = style::line(color, 2);
+        if self.shape == Shape::Circle {
+            area.draw(&Circle::new((x, y), px(RADIUS), inside))?;
+            area.draw(&Circle::new((x, y), px(RADIUS), outline))?;
+            return Ok(());
+        }
+        let at = |(right, down): &(f64, f64)| {
+            let pixels = |share: f64| (share * f64::from(px(RADIUS))).round() as i32;
+            (x + pixels(*right), y + pixels(*down))
+        };
+        let mut corners: Vec<_> = self.shape.corners().iter().map(at).collect();
+        area.draw(&Polygon::new(corners.clone(), inside))?;
+        corners.push(corners[0]);
+        area.draw(&PathElement::new(corners, outline))?;
+        Ok(())
+    }
+}
+
+/// How a line is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dash {
+    Solid,
+    Long,
+    Short,
+}
+
+impl Dash {
+    pub(super) const ALL: [Self; 3] = [Self::Solid, Self::Long, Self::Short];
+
+    /// Pixels of the finished picture with ink, and without.
+    fn lengths(self) -> (i32, i32) {
+        match self {
+            Self::Solid => (1, 0),
+            Self::Long => (9, 5),
+            Self::Short => (3, 4),
+        }
+    }
+
+    /// A line through points of `area`.
+    pub(super) fn draw<T: CoordTranslate<From: Clone + 'static>>(
+        self,
+        area: &DrawingArea<BitMapBackend<'_>, T>,
+        path: Vec<T::From>,
+        line: ShapeStyle,
+    ) -> Drawn {
+        if self == Self::Solid {
+            area.draw(&PathElement::new(path, line))?;
+        } else {
+            let (ink, gap) = self.lengths();
+            area.draw(&DashedPathElement::new(path, px(ink), px(gap), line))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inked(mark: Mark) -> Vec<u8> {
+        style::picture(24, 24, |area| mark.draw(area, (px(12), px(12)), style::BLUE)).unwrap()
+    }
+
+    #[test]
+    fn no_two_marks_look_alike() {
+        let marks: Vec<Vec<u8>> = [true, false]
+            .into_iter()
+            .flat_map(|is_full| Shape::ALL.map(|shape| inked(Mark { shape, is_full })))
+            .collect();
+        for (index, mark) in marks.iter().enumerate() {
+            assert!(!marks[..index].contains(mark), "{index}");
+        }
+    }
+}
