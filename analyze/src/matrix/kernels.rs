@@ -23,7 +23,7 @@ pub struct KernelRate {
     pub size: String,
     /// Its name.
     pub kernel: String,
-    /// The median of its trials.
+    /// The median of its trials, nearest rank: of two the lower.
     pub gb_per_s: f64,
     /// Their lowest.
     pub low_gb_per_s: f64,
@@ -141,7 +141,7 @@ fn of_kernel(trials: &[Trial]) -> Option<KernelRate> {
         size_bytes: first.size_bytes,
         size: first.size.clone(),
         kernel: first.kernel.clone(),
-        gb_per_s: sorted.upper_median()?,
+        gb_per_s: sorted.median()?,
         low_gb_per_s: *sorted.as_slice().first()?,
         high_gb_per_s: *sorted.as_slice().last()?,
         trials: sorted.as_slice().len() as u64,
@@ -273,6 +273,12 @@ mod tests {
         assert_eq!(figures, [("avx2", 2.75, 2.5, 3.0, 3, false), ("memcpy", 2.0, 2.0, 2.0, 1, true)]);
         assert_eq!(trials(&rates), "1 to 3 trials");
         assert_eq!(trials(&rates[1..]), "one trial");
+    }
+
+    #[test]
+    fn of_two_trials_the_lower_is_the_median_as_everywhere() {
+        let rates = summed_up(vec![trial("memcpy", 2.247, false), trial("memcpy", 1.405, false)]);
+        assert_eq!((rates[0].gb_per_s, rates[0].high_gb_per_s), (1.405, 2.247));
     }
 
     #[test]

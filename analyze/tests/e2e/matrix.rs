@@ -180,7 +180,7 @@ fn a_best_kernel_says_how_many_trials_it_rests_on_and_whether_they_were_disturbe
     assert!(said.contains(&none.to_owned()) && !said.iter().any(|s| s.starts_with("best ")), "{said:#?}");
     let report = scene.stdout(&["--matrix", "a", "b", "c"]);
     assert!(
-        report.contains("  4K frame      avx2 2.600 [2.600 to 2.600], memcpy 2.600 [2.000 to 2.600]"),
+        report.contains("  4K frame      avx2 2.600 [2.600 to 2.600], memcpy 2.000 [2.000 to 2.600]"),
         "{report}"
     );
 }
