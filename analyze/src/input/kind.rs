@@ -89,7 +89,7 @@ impl ColumnType {
             "iteration" | "latency_ns" | "received_ns" | "width" | "height" | "bpp" | "test_size_bytes"
             | "duration_ns" | "write_ns" | "notify_ns" | "read_ns" | "verify_ns" | "guest_read_ns"
             | "guest_verify_ns" | "guest_stall_ns" | "chunk_bytes" | "slots" | "start_ns" | "from_due_ns"
-            | "late" | "gap_ns" | "switches" | "send_delay_ns" => Self::Count,
+            | "late" | "gap_ns" | "switches" | "send_delay_ns" | "mismatch_offset" => Self::Count,
             "to_guest_ns" | "to_host_ns" => Self::Signed,
             "latency_us" | "test_size_mb" | "duration_ms" | "bandwidth_mbps" | "bandwidth_gbps" => Self::Real,
             _ => Self::Text,
