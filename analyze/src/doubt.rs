@@ -46,6 +46,13 @@ pub enum Doubt {
     Throttled(u64),
     /// run.json says the run was disturbed too much.
     Dirty(Vec<String>),
+    /// It says so of a run under a load, which was meant to disturb it.
+    Loaded {
+        /// The load's name.
+        load: String,
+        /// What run.json found too much.
+        reasons: Vec<String>,
+    },
     /// The run did not come to its end.
     Incomplete {
         /// Whether a signal ended it.
@@ -119,6 +126,7 @@ impl Doubt {
             Self::Dropped { .. } => "dropped",
             Self::Throttled(_) => "throttled",
             Self::Dirty(_) => "dirty",
+            Self::Loaded { .. } => "loaded",
             Self::Incomplete { .. } => "incomplete",
             Self::LostMessages(_) => "lost_messages",
             Self::LostFrames(_) => "lost_frames",
@@ -147,7 +155,11 @@ fn of_provenance(run: &Run) -> Vec<Doubt> {
     }
     if json.is_dirty() {
         let reasons = json.interference.as_ref().and_then(|i| i.reasons.clone());
-        doubts.push(Doubt::Dirty(reasons.unwrap_or_default()));
+        let reasons = reasons.unwrap_or_default();
+        doubts.push(match json.load_label() {
+            Some(load) => Doubt::Loaded { load: load.to_owned(), reasons },
+            None => Doubt::Dirty(reasons),
+        });
     }
     let interrupted = json.interrupted == Some(true);
     if interrupted || json.completed == Some(false) {
@@ -270,6 +282,10 @@ impl fmt::Display for Doubt {
             }
             Self::Dirty(reasons) => {
                 write!(f, "DIRTY RUN: disturbed while it was measured ({}). Repeat it.", reasons.join("; "))
+            }
+            Self::Loaded { load, reasons } => {
+                let seen = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+                write!(f, "LOADED RUN: disturbed while it was measured, as its load {load} was meant to{seen}.")
             }
             Self::Incomplete { interrupted: true } => {
                 f.write_str("INCOMPLETE: the run was interrupted; these are the rows it had by then.")

@@ -96,6 +96,7 @@ mod tests {
             bytes: 24_883_200,
             transfers: [1, 2, 4, 5].map(transfer).into(),
             failures: std::collections::BTreeMap::new(),
+            mismatches: Vec::new(),
             lost: 0,
         }
     }

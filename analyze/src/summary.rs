@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::input::{DROPPED, Frame, Provenance, Run, Setup, Transfer};
+use crate::input::{DROPPED, Frame, Mismatch, Provenance, Run, Setup, Transfer};
 use crate::latency_summary::LatencySummary;
 use crate::limit::Limit;
 use crate::report::text::payload;
@@ -65,6 +65,10 @@ pub struct FrameSummary {
     pub ok: u64,
     /// Ok rows whose digest matched.
     pub verified: u64,
+    /// Rows whose content was checked: ok ones whose digest matched, and those with a mismatch.
+    pub checked: u64,
+    /// Rows whose content was not what was sent, in the order of the file.
+    pub mismatches: Vec<Mismatch>,
     /// Ok rows left unchecked on purpose beside others that were checked.
     pub spared: u64,
     /// Rows with another status.
@@ -75,6 +79,8 @@ pub struct FrameSummary {
     pub success_rate: f64,
     /// Failed rows by status.
     pub failed_by_status: BTreeMap<String, u64>,
+    /// Frames a second that were due; of a stream on a schedule only.
+    pub due_fps: Option<f64>,
     /// Payload rate, 1e9 bytes a second.
     pub rate: Option<Rate>,
     /// Ok rows with a rate above the believable limit; they are in all figures.
@@ -89,6 +95,8 @@ pub struct FrameSummary {
     pub share_of_roof: Option<RoofShare>,
     /// Of a stream: its pace.
     pub stream: Option<Stream>,
+    /// What became of the time of all its ok frames; `None` where parts overlap or were not measured.
+    pub parts: Option<Parts>,
     /// First byte written to PROCESSED.
     pub duration_median_ns: Option<u64>,
     /// Shortest.
@@ -110,6 +118,38 @@ pub struct FrameSummary {
     pub verify_median_ns: Option<u64>,
 }
 
+/// Shares of the sum of all durations. What is left to 1 is none of them, such as waiting for the other direction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Parts {
+    /// Writing.
+    pub write: f64,
+    /// Publication to RECEIVED.
+    pub notify: f64,
+    /// Reading.
+    pub read: f64,
+}
+
+impl Parts {
+    fn of(frame: &Frame) -> Option<Self> {
+        if frame.setup.overlaps() {
+            return None;
+        }
+        let sum = |of: fn(&Transfer) -> Option<u64>| {
+            frame.transfers.iter().map(of).sum::<Option<u64>>().map(|ns| ns as f64)
+        };
+        let whole = sum(|t| Some(t.duration_ns)).filter(|ns| *ns > 0.0)?;
+        // A direction of two at once has no notification of its own.
+        let (write, read) = (sum(|t| t.write_ns)?, sum(|t| t.read_ns)?);
+        let notify = sum(|t| Some(t.notify_ns.unwrap_or(0)))?;
+        // Overlapping ones would add up to more than there is.
+        (write + notify + read <= whole * 1.001).then_some(Self {
+            write: write / whole,
+            notify: notify / whole,
+            read: read / whole,
+        })
+    }
+}
+
 /// Median rates over their roofs: 1 is the roof.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RoofShare {
@@ -117,7 +157,7 @@ pub struct RoofShare {
     pub write: Option<f64>,
     /// Of the read.
     pub read: Option<f64>,
-    /// Of both together.
+    /// Of both together; `None` of a stream at the rate asked for, which says nothing of the link.
     pub total: Option<f64>,
 }
 
@@ -195,6 +235,9 @@ impl FrameSummary {
             if frame.setup.is_guest_to_host() { (guest.or(write), read) } else { (write, guest.or(read)) };
         let roof = Ceiling::of(provenance, frame.bytes, &frame.setup);
         let dropped = frame.failures.get(DROPPED).copied().unwrap_or(0);
+        let stream = Stream::of(frame, dropped);
+        let due_fps = provenance.and_then(|p| p.run.bandwidth.as_ref()?.fps).filter(|_| stream.is_some());
+        let is_paced = keeps_schedule(stream.as_ref(), due_fps);
         Self {
             frame: frame.name.clone(),
             label: format!("{} {}", payload(&frame.name), frame.way).trim_end().to_owned(),
@@ -207,12 +250,15 @@ impl FrameSummary {
             sent,
             ok,
             verified,
+            checked: verified + frame.mismatches.len() as u64,
+            mismatches: frame.mismatches.clone(),
             spared: if verified > 0 { spared } else { 0 },
             failed: frame.failures.values().sum(),
             lost: frame.lost,
             success_rate: ok as f64 / sent as f64,
             failed_by_status: frame.failures.clone(),
             above_limit: rates.iter().filter(|r| limit.is_some_and(|l| l.is_exceeded_by(**r))).count() as u64,
+            due_fps,
             rate,
             write_median_gb_per_s: write,
             read_median_gb_per_s: read,
@@ -220,9 +266,10 @@ impl FrameSummary {
             share_of_roof: roof.map(|roof| RoofShare {
                 write: share(write, roof.write_gb_per_s),
                 read: share(read, roof.read_gb_per_s),
-                total: share(rate.map(|r| r.median_gb_per_s), roof.total_gb_per_s),
+                total: share(rate.map(|r| r.median_gb_per_s), roof.total_gb_per_s).filter(|_| !is_paced),
             }),
-            stream: Stream::of(frame, dropped),
+            stream,
+            parts: Parts::of(frame),
             duration_median_ns: durations.median(),
             duration_min_ns: durations.as_slice().first().copied(),
             duration_max_ns: durations.as_slice().last().copied(),
@@ -236,7 +283,21 @@ impl FrameSummary {
     }
 }
 
+/// A stream slower than its schedule by more than this share is as fast as the link lets it.
+const BEHIND_SCHEDULE: f64 = 0.01;
+
+fn keeps_schedule(stream: Option<&Stream>, due_fps: Option<f64>) -> bool {
+    let kept = stream.and_then(|stream| stream.sustained_fps).zip(due_fps);
+    kept.is_some_and(|(sustained, due)| sustained >= due * (1.0 - BEHIND_SCHEDULE))
+}
+
 impl FrameSummary {
+    /// Whether its rate is the one asked for, and so says nothing of what the link can do.
+    #[must_use]
+    pub fn is_at_asked_rate(&self) -> bool {
+        keeps_schedule(self.stream.as_ref(), self.due_fps)
+    }
+
     /// Frames due while no slot was free.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -253,7 +253,7 @@ fn latency_text(text: &mut String, latency: &LatencyFacts, figures: &Figures) {
         let _ = match (&one_way.to_guest_ns, &one_way.to_host_ns, one_way.bound_ns) {
             (Some(to_guest), Some(to_host), Some(bound)) => writeln!(
                 text,
-                "one way  p50 {:.0} ns to the guest, {:.0} ns to the host, each within {bound:.0} ns; drift {} ppm{}",
+                "one way  p50 {} ns to the guest, {} ns to the host, each within {bound:.0} ns; drift {} ppm{}",
                 to_guest.p50,
                 to_host.p50,
                 or_na(one_way.drift_ppm),

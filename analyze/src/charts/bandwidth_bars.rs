@@ -7,8 +7,8 @@ use super::axis::{Axis, nanoseconds};
 use super::bandwidth::{HALF_WIDTH, LOG_BEYOND, Lane, Places, frames, runs_legend};
 use super::panel::{Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PURPLE, SKY, VERMILLION};
-use crate::report::text::grouped;
-use crate::summary::FrameSummary;
+use crate::report::text::{grouped, plural};
+use crate::summary::{FrameSummary, Parts};
 
 pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
     let summaries = || lanes.iter().flat_map(|l| frames(l.analyzed));
@@ -25,22 +25,21 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
     } else {
         Axis::linear("duration", 0.0, highest * 1.2, nanoseconds)
     };
-    let split = summaries().any(|f| f.write_median_ns.is_some() && f.read_median_ns.is_some())
-        && !logarithmic
-        && !summaries().any(|f| f.setup.overlaps());
-    let bar = if split { "medians of the parts" } else { "median" };
-    let figure = if crowded { "" } else { "; figure: median of the whole" };
-    let mut facts = vec![format!("bar: {bar}{figure}; whisker: shortest to longest")];
+    let split = !logarithmic && summaries().any(|f| f.parts.is_some());
+    let other = split && summaries().filter_map(|f| f.parts).any(|parts| other_of(parts) > VISIBLE);
+    let bar = if split { "median, divided as all frames' time was" } else { "median" };
+    let mut facts = vec![format!("bar: {bar}; whisker: shortest to longest")];
+    if other {
+        facts[0] += "; other: waiting for the other direction";
+    }
     if !split && summaries().any(|f| f.setup.overlaps()) {
         facts[0] += "; write and read overlap";
     }
     facts.extend(verification(lanes, places));
     let legend = if split {
-        vec![
-            (Swatch::Block(SKY, 1.0), "write".to_owned()),
-            (Swatch::Block(INK, 1.0), "notify".to_owned()),
-            (Swatch::Block(BLUE, 1.0), "read".to_owned()),
-        ]
+        let parts = [(SKY, "write"), (INK, "notify"), (BLUE, "read"), (GREY, "other")];
+        let shown = if other { &parts[..] } else { &parts[..3] };
+        shown.iter().map(|(color, name)| (Swatch::Block(*color, 1.0), (*name).to_owned())).collect()
     } else {
         runs_legend(lanes, |color| Swatch::Block(color, 0.8))
     };
@@ -51,15 +50,16 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
             let Some(frame) = lane.summary(wanted) else { continue };
             let middle = place as f64 + lane.offset;
             let (left, right) = (middle - HALF_WIDTH, middle + HALF_WIDTH);
+            let whole = frame.duration_median_ns.map_or(0.0, |ns| ns as f64);
             let mut foot = y.low();
-            let parts = if split {
-                [(frame.write_median_ns, SKY), (frame.notify_median_ns, INK), (frame.read_median_ns, BLUE)]
-            } else {
-                [(frame.duration_median_ns, lane.color), (None, INK), (None, INK)]
+            let parts = match frame.parts.filter(|_| split) {
+                Some(of) => {
+                    vec![(of.write, SKY), (of.notify, INK), (of.read, BLUE), (other_of(of), GREY)]
+                }
+                None => vec![(1.0, lane.color)],
             };
-            for (part, color) in parts {
-                let Some(part) = part else { continue };
-                let head = if split { foot + part as f64 } else { part as f64 };
+            for (share, color) in parts.into_iter().filter(|_| whole > 0.0) {
+                let head = if split { foot + share * whole } else { whole };
                 let corners = [(left, y.at(head)), (right, y.at(foot))];
                 chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, 0.9)))?;
                 foot = head;
@@ -78,6 +78,14 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
         }
     }
     Ok(())
+}
+
+/// Shares below this have no pixel of their own.
+const VISIBLE: f64 = 0.005;
+
+/// The share that is neither writing, notifying nor reading.
+fn other_of(parts: Parts) -> f64 {
+    (1.0 - parts.write - parts.notify - parts.read).max(0.0)
 }
 
 /// What verification took in the main run, by format or, where these are many, from the fastest to the slowest.
@@ -120,7 +128,7 @@ pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) 
         legend.insert(2, (Swatch::Block(PURPLE, 0.85), "dropped, never sent".to_owned()));
     }
     let facts =
-        if crowded { vec![totals(lanes)] } else { vec!["ok of sent; what was verified beside it".into()] };
+        if crowded { vec![totals(lanes)] } else { vec!["ok of sent; what was checked below it".into()] };
     let panel = Panel { title: "Success".into(), facts, legend, ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
     for lane in lanes {
@@ -152,12 +160,18 @@ pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) 
                 &format!("{}/{}", frame.ok, frame.sent),
                 INK,
             )?;
-            let verified = format!("{} verified", frame.verified);
-            chart.note(top, (0, -4), (HPos::Center, VPos::Bottom), &verified, GREY)?;
+            chart.note(top, (0, -4), (HPos::Center, VPos::Bottom), &checked(frame), GREY)?;
             lane.name_above(&chart, lanes, top, -38)?;
         }
     }
     Ok(())
+}
+
+/// `10 checked`, `10 checked, 1 mismatch`.
+fn checked(frame: &FrameSummary) -> String {
+    let found = frame.mismatches.len() as u64;
+    let found = if found == 0 { String::new() } else { format!(", {}", plural(found, "mismatch")) };
+    format!("{} checked{found}", frame.checked)
 }
 
 /// Of each run over all its formats, where single bars have no room for figures.
@@ -165,10 +179,11 @@ fn totals(lanes: &[Lane<'_>]) -> String {
     let of = |(lane, side): (&Lane<'_>, &str)| {
         let sum = |of: fn(&FrameSummary) -> u64| frames(lane.analyzed).iter().map(of).sum::<u64>();
         let counts = format!(
-            "{} of {} ok, {} verified",
+            "{} of {} ok, {} checked, {}",
             grouped(sum(|f| f.ok)),
             grouped(sum(|f| f.sent)),
-            grouped(sum(|f| f.verified))
+            grouped(sum(|f| f.checked)),
+            plural(sum(|f| f.mismatches.len() as u64), "mismatch")
         );
         if lanes.len() > 1 { format!("{side} {}: {counts}", lane.analyzed.short) } else { counts }
     };

@@ -7,16 +7,24 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::{Axis, nanoseconds, plain};
 use super::bandwidth::LOG_BEYOND;
 use super::panel::{Panel, Swatch};
-use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, px};
-use crate::matrix::{Matrix, Row, of_side};
-use crate::report::text::{duration, four_digits, size};
+use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, SKY, VERMILLION, px};
+use crate::matrix::{KernelRate, Matrix, Row};
+use crate::report::text::{duration, four_digits, plural, size};
 
 /// Width and height of one panel, in pixels.
 const PANEL: (u32, u32) = (700, 530);
 /// Height of the heading.
 const HEADING: u32 = 40;
-/// Colours of series; more than these are not drawn apart and left to the report.
+/// Colours of series; as many more have the same ones and are hollow. What is beyond that is counted and left to the
+/// report.
 const PALETTE: [RGBColor; 7] = [BLUE, ORANGE, GREEN, PURPLE, SKY, INK, GREY];
+/// Series a panel tells apart.
+const SERIES_MAX: usize = 2 * PALETTE.len();
+
+/// How a series looks: its colour, and whether its marks are hollow.
+fn look(place: usize) -> (RGBColor, bool) {
+    (PALETTE[place % PALETTE.len()], place >= PALETTE.len())
+}
 
 /// A line by size.
 struct Line {
@@ -50,6 +58,9 @@ struct Bars {
 /// Bars beyond which their figures would touch; the report has them.
 const LABELLED_BARS: usize = 8;
 
+/// Opacity of a hollow bar within its frame.
+const HOLLOW: f64 = 0.15;
+
 /// Sizes up to which bars show more than lines would.
 const BAR_SIZES: usize = 3;
 
@@ -66,7 +77,7 @@ impl Experiments {
         plots.extend(kernels(matrix));
         plots = plots.into_iter().map(|plot| plot.or_bars_if_few(&matrix.rows)).collect();
         plots.extend(latencies(matrix));
-        let dirty = matrix.cells.iter().filter(|cell| cell.analyzed.run.is_dirty());
+        let dirty = matrix.cells.iter().filter(|cell| cell.analyzed.run.is_suspect());
         let dirty = dirty.map(|cell| cell.label.clone()).collect();
         (!plots.is_empty()).then_some(Self { plots, dirty, runs: matrix.cells.len() })
     }
@@ -143,40 +154,50 @@ fn rates(matrix: &Matrix) -> Option<Plot> {
         let name = if name.is_empty() { "frames".to_owned() } else { name };
         add(&mut lines, name, bytes, rate);
     }
-    finish(&mut lines);
+    let left_out = finish(&mut lines, "way");
     (!lines.is_empty()).then(|| Plot::Lines {
         title: "Rate by size, idle".into(),
-        fact: "payload rate of the median frame; the best run of each size".into(),
+        fact: format!("payload rate of the median frame; the best run of each size{left_out}"),
         lines,
     })
 }
 
+/// Two panels for each mapping of the first machine; other machines are in the report.
 fn kernels(matrix: &Matrix) -> Vec<Plot> {
-    let mut machines: Vec<&str> = matrix.kernels.iter().map(|rate| rate.machine.as_str()).collect();
-    machines.dedup();
+    let all = &matrix.kernels;
+    let Some(first) = all.first() else { return Vec::new() };
+    let others = if all.iter().any(|rate| rate.machine != first.machine) {
+        "; other machines are in the report"
+    } else {
+        ""
+    };
     let mut plots = Vec::new();
-    // Of the first machine; others are in the report.
-    for machine in machines.into_iter().take(1) {
+    for of_place in all.chunk_by(KernelRate::is_of_like_place) {
+        if of_place[0].machine != first.machine {
+            continue;
+        }
         for (side, title) in [("host", "Host write kernels by size"), ("guest", "Guest read kernels by size")]
         {
             let mut lines = Vec::new();
-            let rates = of_side(&matrix.kernels, machine, side);
+            let rates = || of_place.iter().filter(|rate| rate.side == side);
             let (trial, carried) =
-                (rates.iter().any(|r| r.source == "trial"), rates.iter().any(|r| r.source == "frames"));
-            for rate in rates {
+                (rates().any(|r| r.source == "trial"), rates().any(|r| r.source == "frames"));
+            for rate in rates() {
                 add(&mut lines, rate.kernel.clone(), rate.size_bytes, rate.gb_per_s);
             }
-            // Should there be more kernels than colours, the slow ones are left to the report.
+            // Should there be more than can be told apart, the slow ones are left to the report.
             let best = |line: &Line| line.points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
             lines.sort_by(|a, b| best(b).total_cmp(&best(a)));
-            finish(&mut lines);
+            let left_out = finish(&mut lines, "slower kernel");
             if lines.len() > 1 {
                 let source = match (carried, trial) {
                     (true, true) => "frames carried with each; trial copies where only one was used",
                     (true, false) => "frames carried with each",
                     (false, _) => "the median of trial copies before the test",
                 };
-                plots.push(Plot::Lines { title: title.into(), fact: format!("{machine}: {source}"), lines });
+                let place = of_place[0].place(all);
+                let fact = format!("{place}: {source}{left_out}{others}");
+                plots.push(Plot::Lines { title: title.into(), fact, lines });
             }
         }
     }
@@ -196,12 +217,14 @@ fn add(lines: &mut Vec<Line>, name: String, bytes: u64, rate: f64) {
     }
 }
 
-/// In order of size, and no more lines than colours.
-fn finish(lines: &mut Vec<Line>) {
+/// In order of size, and no more lines than are told apart; says how many are not drawn.
+fn finish(lines: &mut Vec<Line>, what: &str) -> String {
     for line in lines.iter_mut() {
         line.points.sort_by_key(|(bytes, _)| *bytes);
     }
-    lines.truncate(PALETTE.len());
+    let left_out = lines.len().saturating_sub(SERIES_MAX);
+    lines.truncate(SERIES_MAX);
+    if left_out == 0 { String::new() } else { format!("; {} not drawn", plural(left_out as u64, what)) }
 }
 
 fn latencies(matrix: &Matrix) -> Option<Plot> {
@@ -215,18 +238,20 @@ fn latencies(matrix: &Matrix) -> Option<Plot> {
         add(format!("{}, idle", pair.idle_label), [pair.idle_p50_ns, pair.idle_p99_ns]);
         add(format!("{}, {}", pair.loaded_label, pair.load), [pair.loaded_p50_ns, pair.loaded_p99_ns]);
     }
-    bars.truncate(PALETTE.len());
+    let left_out = bars.len().saturating_sub(SERIES_MAX);
+    bars.truncate(SERIES_MAX);
     let from_due = matrix.loaded_latencies.iter().any(|pair| pair.from_due);
     let fact = if from_due {
         "to PROCESSED; from the due time where the loop is open"
     } else {
         "round trip to PROCESSED"
     };
+    let left_out = if left_out == 0 { String::new() } else { format!("; {left_out} series not drawn") };
     let values = || bars.iter().flat_map(|bar| &bar.values).flatten().copied();
     let (low, high) = (values().fold(f64::INFINITY, f64::min).max(1.0), values().fold(1.0, f64::max));
     (!bars.is_empty()).then(|| Plot::Bars {
         title: "Latency, idle and loaded".into(),
-        fact: fact.into(),
+        fact: format!("{fact}{left_out}"),
         groups: vec!["p50".into(), "p99".into()],
         axis: Axis::log("time, log scale", low / 3.0, high * 3.0, nanoseconds),
         bars,
@@ -242,17 +267,27 @@ fn draw_lines(area: &Area<'_>, title: &str, fact: &str, lines: &[Line]) -> Drawn
     let largest = points().map(|(bytes, _)| *bytes).max().unwrap_or(1) as f64;
     let x = Axis::sizes("payload, log2 scale", smallest / 1.6, largest * 1.8);
     let y = Axis::fitting("GB/s", low, high, LOG_BEYOND, plain);
-    let legend = lines.iter().zip(PALETTE).map(|(line, color)| (Swatch::Line(color), line.name.clone()));
+    let swatch = |place| match look(place) {
+        (color, false) => Swatch::Line(color),
+        (color, true) => Swatch::Ring(color),
+    };
+    let legend = lines.iter().enumerate().map(|(place, line)| (swatch(place), line.name.clone()));
     let panel =
         Panel { title: title.into(), facts: vec![fact.into()], legend: legend.collect(), ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
-    for (line, color) in lines.iter().zip(PALETTE) {
+    for (place, line) in lines.iter().enumerate() {
+        let (color, hollow) = look(place);
         let path: Vec<_> =
             line.points.iter().map(|(bytes, rate)| (x.at(*bytes as f64), y.at(*rate))).collect();
         for place in &path {
             chart.plotting_area().draw(&Circle::new(*place, px(4), style::fill(color, 1.0)))?;
+            if hollow {
+                chart.plotting_area().draw(&Circle::new(*place, px(2), style::fill(PAPER, 1.0)))?;
+            }
         }
-        chart.plotting_area().draw(&PathElement::new(path, style::line(color, 2)))?;
+        chart
+            .plotting_area()
+            .draw(&PathElement::new(path, style::line(color, if hollow { 1 } else { 2 })))?;
     }
     Ok(())
 }
@@ -264,19 +299,28 @@ fn draw_bars(
     bars: &[Bars],
     label: fn(f64) -> String,
 ) -> Drawn {
-    let legend = bars.iter().zip(PALETTE).map(|(bar, color)| (Swatch::Block(color, 0.9), bar.name.clone()));
+    let opacity = |hollow: bool| if hollow { HOLLOW } else { 0.9 };
+    let swatch = |place| match look(place) {
+        (color, true) => Swatch::Frame(color),
+        (color, false) => Swatch::Block(color, opacity(false)),
+    };
+    let legend = bars.iter().enumerate().map(|(place, bar)| (swatch(place), bar.name.clone()));
     let panel =
         Panel { title: title.into(), facts: vec![fact.into()], legend: legend.collect(), ..Panel::default() };
     let chart = panel.draw(area, x, y)?;
     let slot = 0.8 / bars.len() as f64;
     let drawn = bars.iter().map(|bar| bar.values.len()).max().unwrap_or(0) * bars.len();
-    for (place, (bar, color)) in bars.iter().zip(PALETTE).enumerate() {
+    for (place, bar) in bars.iter().enumerate() {
+        let (color, hollow) = look(place);
         for (group, value) in bar.values.iter().enumerate() {
             let Some(value) = value else { continue };
             let middle = group as f64 - 0.4 + slot * (place as f64 + 0.5);
             let head = y.at(*value);
             let corners = [(middle - slot * 0.45, head), (middle + slot * 0.45, y.at(y.low()))];
-            chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, 0.9)))?;
+            chart.plotting_area().draw(&Rectangle::new(corners, style::fill(color, opacity(hollow))))?;
+            if hollow {
+                chart.plotting_area().draw(&Rectangle::new(corners, style::line(color, 2)))?;
+            }
             if drawn <= LABELLED_BARS {
                 chart.note((middle, head), (0, -4), (HPos::Center, VPos::Bottom), &label(*value), INK)?;
             }

@@ -24,35 +24,43 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     logarithmic(&lower, &series, words)
 }
 
-/// Where the linear panel ends: twelve interquartile ranges above the third quartile (Tukey's fence for far-out values
-/// is at three), but between p90 and p99.9, so that no tail squeezes the body into one bin and no body is cut.
-fn body_end(samples: &Sorted<u64>) -> u64 {
+/// Percentiles the linear panel may end at, in hundredths, the furthest first.
+const ENDS: [u32; 18] = [
+    9_990, 9_900, 9_500, 9_000, 8_500, 8_000, 7_500, 7_000, 6_500, 6_000, 5_500, 5_000, 4_500, 4_000, 3_500,
+    3_000, 2_750, 2_500,
+];
+
+/// Where the linear panel ends, and the name of that: the furthest of some percentiles that is not further from the
+/// first quartile than forty times what the quickest quarter spans (or a twentieth of the quartile, where that is more).
+/// That quarter meets no queue whatever the rest does, so neither a tail nor a backlog of most messages squeezes it
+/// into one bin; and a body that is wide by itself is wide in its quickest quarter, too.
+fn body_end(samples: &Sorted<u64>) -> (u64, String) {
     let rank = |hundredths| {
         Percentile::from_hundredths(hundredths).and_then(|p| samples.nearest_rank(p)).unwrap_or(0)
     };
-    let (first, third) = (rank(2_500), rank(7_500));
-    let fence = third.saturating_add((third - first).max(1).saturating_mul(12));
-    let end = fence.clamp(rank(9_000), rank(9_990));
-    let max = rank(10_000);
+    let quarter = rank(2_500);
+    let scale = (quarter - rank(100)).max(quarter / 20).max(1);
+    let fence = quarter.saturating_add(scale.saturating_mul(40));
+    let chosen = ENDS.into_iter().find(|hundredths| rank(*hundredths) <= fence).unwrap_or(2_500);
+    let (end, max) = (rank(chosen), rank(10_000));
     // A tail that would lengthen the panel by a quarter at most is not worth cutting.
-    let whole = end.saturating_add((end - rank(1)) / 4);
-    if max <= whole {
-        return max;
+    if max <= end.saturating_add((end - rank(1)) / 4) {
+        return (max, "max".into());
     }
-    // Up to the last sample there, so that the panel does not end in emptiness.
-    let within = samples.as_slice().partition_point(|sample| *sample <= end);
-    samples.as_slice()[..within].last().copied().unwrap_or(end)
+    (end, Percentile::from_hundredths(chosen).map_or_else(String::new, Percentile::name))
 }
 
 fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context: Context) -> Drawn {
     let low = series.iter().map(Series::min).min().unwrap_or(0);
-    let high = series.iter().map(|s| body_end(&s.sorted)).max().unwrap_or(1).max(low);
+    let ends: Vec<(u64, String)> = series.iter().map(|s| body_end(&s.sorted)).collect();
+    let high = ends.iter().map(|(end, _)| *end).max().unwrap_or(1).max(low);
     let bin = ((high - low) / LINEAR_BINS + 1).max(1);
     let bins = ((high - low) / bin + 1) as usize;
 
     let mut facts = Vec::new();
     let mut heights = Vec::new();
-    for one in series {
+    let mut part = "the body";
+    for (one, (end, name)) in series.iter().zip(&ends) {
         let mut counts = vec![0_u64; bins];
         let mut beyond = 0_u64;
         for sample in one.sorted.as_slice() {
@@ -62,9 +70,14 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
             }
         }
         let total = one.sorted.as_slice().len() as f64;
+        if one.is_main && beyond as f64 > total / 2.0 {
+            part = "the quickest of it";
+        }
         if beyond > 0 {
+            // The panel is as wide as the widest body.
+            let until = if *end == high { format!("ends at {name}; ") } else { String::new() };
             facts.push(format!(
-                "{}: {} of {} ({:.3} %) lie right of this panel, up to {}; the panel below shows all",
+                "{}: {until}{} of {} ({:.3} %) lie right of this panel, up to {}; the panel below shows all",
                 one.name,
                 plural(beyond, "message"),
                 grouped(total as u64),
@@ -86,7 +99,7 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
     let y =
         Axis::linear(&format!("% of messages per {} bin", nanoseconds(bin as f64)), 0.0, peak * 1.05, plain);
     let panel = Panel {
-        title: format!("{title}: the body"),
+        title: format!("{title}: {part}"),
         context: Some(context),
         facts,
         legend: legend(series),
@@ -97,7 +110,7 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
     }
-    mark_percentiles(&chart, &x, &y, &series[0])
+    mark_percentiles(&chart, &x, &y, series)
 }
 
 fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> Drawn {
@@ -140,7 +153,7 @@ fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> 
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
     }
-    mark_percentiles(&chart, &x, &y, &series[0])
+    mark_percentiles(&chart, &x, &y, series)
 }
 
 /// Edges of bins of equal ratio from `low` to beyond `high`, on whole nanoseconds so that no bin lies between two values.
@@ -186,8 +199,11 @@ impl Series {
 }
 
 /// Dashed lines at the main run's percentiles, with their values above the plot in as many rows as they need.
-fn mark_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, series: &Series) -> Drawn {
-    // Where the last label of each row starts; a label's room is some 12 % of the axis.
+fn mark_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, all: &[Series]) -> Drawn {
+    let Some(series) = all.first() else { return Ok(()) };
+    let whose = if all.len() > 1 { format!("{} ", series.short) } else { String::new() };
+    // Where the last label of each row starts, and a label's room: a share of the axis.
+    let room = 0.12 + 0.008 * whose.len() as f64;
     let mut taken = [f64::NEG_INFINITY; LABEL_ROWS];
     for percentile in [Percentile::P50, Percentile::P99, Percentile::P99_9] {
         let Some(value) = series.sorted.percentile(percentile) else { continue };
@@ -199,9 +215,9 @@ fn mark_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, series: &Series) -> D
         chart.dashed_vertical(position, (y.part(0.0), y.part(1.0)), style::line(INK, 1))?;
         let share = (position - x.part(0.0)) / (x.part(1.0) - x.part(0.0));
         let anchor = if share > 0.9 { HPos::Right } else { HPos::Left };
-        let row = taken.iter().position(|last| share - last >= 0.12).unwrap_or(LABEL_ROWS - 1);
+        let row = taken.iter().position(|last| share - last >= room).unwrap_or(LABEL_ROWS - 1);
         taken[row] = share;
-        let label = format!("{} = {}", percentile.name(), duration(value));
+        let label = format!("{whose}{} = {}", percentile.name(), duration(value));
         chart.note(
             (position, y.part(1.0)),
             (0, -3 - 17 * row as i32),
@@ -220,12 +236,25 @@ mod tests {
     #[test]
     fn the_linear_panel_ends_where_the_body_does() {
         let body: Vec<u64> = (0..10_000).map(|i| 120 + i % 21).collect();
-        assert_eq!(body_end(&Sorted::new(body.clone())), 140);
+        let end = |samples| body_end(&Sorted::new(samples));
+        assert_eq!(end(body.clone()), (140, "max".into()));
         let tailed = body.into_iter().chain((0..300).map(|i| 1_000 + i * 100)).collect();
-        let end = body_end(&Sorted::new(tailed));
-        assert!((140..400).contains(&end), "{end}");
-        assert_eq!(body_end(&Sorted::new(vec![130; 5])), 130);
-        assert_eq!(body_end(&Sorted::new(vec![u64::MAX])), u64::MAX);
+        assert_eq!(end(tailed), (140, "p95".into()));
+        assert_eq!(end(vec![130; 5]).0, 130);
+        assert_eq!(end(vec![u64::MAX]).0, u64::MAX);
+        assert_eq!(end(vec![0; 5]).0, 0);
+    }
+
+    #[test]
+    fn a_backlog_of_half_the_messages_does_not_squeeze_the_others_into_one_bin() {
+        // As an open loop above what the link does: four decades between those that met no queue and those that did.
+        let quick = (0..10_000_u64).map(|i| 400 + i % 50);
+        let queued = (0..11_000_u64).map(|i| 50_000 + i * 700);
+        let (end, name) = body_end(&Sorted::new(quick.chain(queued).collect()));
+        // The 9,450th of 21,000.
+        assert_eq!((end, name.as_str()), (447, "p45"));
+        // A body that is wide by itself is not cut.
+        assert_eq!(body_end(&Sorted::new((1..10_000).collect())), (9_999, "max".into()));
     }
 
     #[test]

@@ -93,6 +93,8 @@ fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
 /// Times to PROCESSED of one run, in ascending order.
 struct Series {
     name: String,
+    /// Its name where there is little room.
+    short: &'static str,
     is_main: bool,
     sorted: Sorted<u64>,
 }
@@ -118,7 +120,12 @@ impl Series {
         let of = |analyzed: &Analyzed, is_main| {
             let samples = analyzed.run.latency.as_ref()?.processed_ns();
             let sorted = Sorted::new(samples);
-            (!sorted.as_slice().is_empty()).then(|| Self { name: analyzed.title(), is_main, sorted })
+            (!sorted.as_slice().is_empty()).then(|| Self {
+                name: analyzed.title(),
+                short: analyzed.short,
+                is_main,
+                sorted,
+            })
         };
         let baseline = comparable_baseline(analysis).and_then(|b| of(b, false));
         of(&analysis.main, true).into_iter().chain(baseline).collect()
@@ -143,6 +150,14 @@ struct Context {
 impl Context {
     fn of(analysis: &Analysis) -> Self {
         let main = &analysis.main;
+        // Disturbances of every run shown, each by its name where there are two.
+        let named = |analyzed: &Analyzed, what: &str| {
+            if analysis.baseline.is_some() { format!("{} {what}", analyzed.short) } else { what.to_owned() }
+        };
+        let suspect: Vec<String> =
+            analysis.runs().filter(|a| a.run.is_suspect()).map(|a| named(a, "DIRTY RUN")).collect();
+        let loaded = analysis.runs().filter(|a| a.run.is_dirty() && !a.run.is_suspect());
+        let loaded = loaded.map(|a| named(a, "disturbed as meant"));
         let Some(provenance) = &main.run.provenance else {
             return Self { text: "NO PROVENANCE: no run.json beside the CSV".into(), alarming: true };
         };
@@ -150,7 +165,6 @@ impl Context {
         let guest = run.guest.as_ref();
         let incomplete = run.interrupted == Some(true) || run.completed == Some(false);
         let parts = [
-            run.is_dirty().then(|| "DIRTY RUN".to_owned()),
             incomplete.then(|| "INCOMPLETE".to_owned()),
             Some(main.title()),
             guest.and_then(|g| g.map_kind.clone()),
@@ -158,8 +172,9 @@ impl Context {
             run.host.as_ref().and_then(|h| h.cpu_model.clone()),
             run.started_utc.clone(),
         ];
-        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-        Self { text, alarming: run.is_dirty() || incomplete }
+        let alarming = !suspect.is_empty() || incomplete;
+        let parts = suspect.into_iter().chain(loaded).chain(parts.into_iter().flatten());
+        Self { text: parts.collect::<Vec<_>>().join(" · "), alarming }
     }
 
     /// Writes it with its top left corner at `place`, in pixels of the canvas.

@@ -12,16 +12,22 @@ use super::{Context, Series, comparable_baseline, quantity};
 use crate::analysis::{Analysis, Analyzed};
 use crate::input::{Latency, Sample};
 use crate::report::text::{grouped, plural};
-use crate::stats::Sorted;
+use crate::stats::{Percentile, Sorted};
 
 /// Columns of the plot that hold one bucket each, if there are more messages than that.
 const BUCKETS: usize = 540;
+
+/// Opacity of a group's whole range, and of its p10 to p90 over that; together 0.55.
+const RANGE_SHADE: f64 = 0.25;
+const BODY_SHADE: f64 = 0.4;
 
 /// Neighbouring messages drawn as one.
 struct Bucket {
     iterations: RangeInclusive<u64>,
     min_ns: u64,
+    p10_ns: u64,
     median_ns: u64,
+    p90_ns: u64,
     max_ns: u64,
 }
 
@@ -95,7 +101,8 @@ fn how_drawn(latency: &Latency, bucketed: bool) -> String {
     }
     let size = latency.samples.len().div_ceil(BUCKETS);
     format!(
-        "{count} in groups of {size}: the band runs from each group's fastest to its slowest, so every extreme shows"
+        "{count} in groups of {size}: pale from each group's fastest to its slowest, so every extreme shows; darker \
+         from p10 to p90; a dash at its median"
     )
 }
 
@@ -109,7 +116,8 @@ fn legend(
     let mut legend = if bucketed {
         vec![
             (Swatch::Line(BLUE), format!("{title}, median of a group")),
-            (Swatch::Block(SKY, 0.55), "its range".to_owned()),
+            (Swatch::Block(SKY, 0.55), "p10 to p90".to_owned()),
+            (Swatch::Block(SKY, RANGE_SHADE), "its range".to_owned()),
         ]
     } else {
         vec![(Swatch::Dot(BLUE), title)]
@@ -128,10 +136,13 @@ fn buckets(samples: &[Sample]) -> Vec<Bucket> {
     let size = samples.len().div_ceil(BUCKETS).max(1);
     let bucket = |group: &[Sample]| {
         let sorted = Sorted::new(group.iter().map(|s| s.processed_ns).collect());
+        let nearest = |hundredths| sorted.nearest_rank(Percentile::from_hundredths(hundredths)?);
         Some(Bucket {
             iterations: group.first()?.iteration..=group.last()?.iteration,
             min_ns: *sorted.as_slice().first()?,
+            p10_ns: nearest(1_000)?,
             median_ns: sorted.median()?,
+            p90_ns: nearest(9_000)?,
             max_ns: *sorted.as_slice().last()?,
         })
     };
@@ -142,20 +153,24 @@ fn draw_band(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket]) -> Drawn
     for bucket in buckets {
         let left = x.at(*bucket.iterations.start() as f64);
         let right = x.at(*bucket.iterations.end() as f64 + 1.0);
-        let corners = [(left, y.at(bucket.max_ns as f64)), (right, y.at(bucket.min_ns as f64))];
-        chart.plotting_area().draw(&Rectangle::new(corners, style::fill(SKY, 0.55)))?;
+        for (high, low, shade) in
+            [(bucket.max_ns, bucket.min_ns, RANGE_SHADE), (bucket.p90_ns, bucket.p10_ns, BODY_SHADE)]
+        {
+            let corners = [(left, y.at(high as f64)), (right, y.at(low as f64))];
+            chart.plotting_area().draw(&Rectangle::new(corners, style::fill(SKY, shade)))?;
+        }
     }
     draw_medians(chart, x, y, buckets, BLUE)
 }
 
 fn draw_medians(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket], color: RGBColor) -> Drawn {
-    let middle = |b: &Bucket| (*b.iterations.start() as f64 + *b.iterations.end() as f64) / 2.0;
-    let path: Vec<_> = buckets
-        .iter()
-        .filter(|b| middle(b) <= x.high())
-        .map(|b| (x.at(middle(b)), y.at(b.median_ns as f64)))
-        .collect();
-    chart.plotting_area().draw(&PathElement::new(path, style::line(color, 2)))?;
+    // A dash each and no line between them: medians that jump would fill the plot with lines nobody measured.
+    for bucket in buckets.iter().filter(|b| *b.iterations.start() as f64 <= x.high()) {
+        let height = y.at(bucket.median_ns as f64);
+        let ends =
+            [bucket.iterations.start(), bucket.iterations.end()].map(|end| (x.at(*end as f64), height));
+        chart.plotting_area().draw(&PathElement::new(ends, style::line(color, 2)))?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
-use plotters::element::{PathElement, Rectangle, Text};
+use plotters::element::{Circle, PathElement, Rectangle, Text};
 use plotters::prelude::BitMapBackend;
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{RGBColor, ShapeStyle};
@@ -25,6 +25,10 @@ pub(super) struct Chart<'a> {
 pub(super) enum Swatch {
     Block(RGBColor, f64),
     Line(RGBColor),
+    /// A thin line with a hollow mark.
+    Ring(RGBColor),
+    /// A hollow block.
+    Frame(RGBColor),
     Dot(RGBColor),
     Tick(RGBColor),
     Dashed(RGBColor, Dash),
@@ -154,8 +158,19 @@ fn draw_swatch(area: &Area<'_>, swatch: Swatch, x: i32, middle: i32) -> Drawn {
         Swatch::Line(color) => {
             area.draw(&PathElement::new([(x, middle), (x + wide, middle)], style::line(color, 3)))?;
         }
+        Swatch::Ring(color) => {
+            area.draw(&PathElement::new([(x, middle), (x + wide, middle)], style::line(color, 1)))?;
+            for (radius, fill) in [(px(5), color), (px(3), PAPER)] {
+                let mark = Circle::new((x + wide / 2, middle), radius, style::fill(fill, 1.0));
+                area.draw(&mark)?;
+            }
+        }
+        Swatch::Frame(color) => {
+            let corners = [(x, middle - high), (x + wide, middle + high)];
+            area.draw(&Rectangle::new(corners, style::line(color, 2)))?;
+        }
         Swatch::Dot(color) => {
-            let dot = plotters::element::Circle::new((x + wide / 2, middle), px(5), style::fill(color, 1.0));
+            let dot = Circle::new((x + wide / 2, middle), px(5), style::fill(color, 1.0));
             area.draw(&dot)?;
         }
         Swatch::Tick(color) => {

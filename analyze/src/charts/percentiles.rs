@@ -64,7 +64,8 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         let line = PathElement::new(steps(curve.samples.as_slice(), &x, &y), style::line(curve.color, 2));
         chart.plotting_area().draw(&line)?;
     }
-    label_percentiles(&chart, &x, &y, first)
+    let whose = if curves.len() > 2 || analysis.baseline.is_some() { analysis.main.short } else { "" };
+    label_percentiles(&chart, &x, &y, first, whose)
 }
 
 fn curves(analyzed: &Analyzed, processed: RGBColor, received: RGBColor) -> Vec<Curve> {
@@ -121,13 +122,15 @@ fn shade_unknown(chart: &Chart<'_>, x: &Axis, y: &Axis, count: usize) -> Drawn {
     Ok(())
 }
 
-fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve) -> Drawn {
+/// `whose`: the run's short name, where curves of two are drawn.
+fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve, whose: &str) -> Drawn {
     for percentile in Percentile::REPORTED {
         let Some(value) = curve.samples.percentile(percentile) else { continue };
         let place = (x.at(stretched(percentile.fraction())), y.at(value as f64));
         chart.plotting_area().draw(&Circle::new(place, px(6), style::fill(PAPER, 1.0)))?;
         chart.plotting_area().draw(&Circle::new(place, px(5), style::fill(curve.color, 1.0)))?;
-        let label = format!("{} = {}", percentile.name(), duration(value as f64));
+        let label =
+            format!("{whose} {} = {}", percentile.name(), duration(value as f64)).trim_start().to_owned();
         // p95 stands close to p90, and p50 close to the axis.
         let (anchor, moved) = match percentile {
             Percentile::P50 => (HPos::Center, (0, -9)),

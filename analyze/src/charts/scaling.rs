@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::{Axis, plain};
 use super::bandwidth::{LOG_BEYOND, Lane, frames, rate_range};
 use super::panel::{Chart, Panel, Swatch};
-use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PURPLE, SKY, VERMILLION, px};
+use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PAPER, PURPLE, SKY, VERMILLION, px};
 use crate::limit::Limit;
 use crate::report::text::four_digits;
 use crate::summary::FrameSummary;
@@ -16,6 +16,8 @@ use crate::summary::FrameSummary;
 const LINEAR_SIZES: usize = 6;
 /// Radius of a point, in pixels of the finished picture.
 const POINT: i32 = 5;
+/// Distance of two ways of one size, as a share of the axis.
+const SHIFT: f64 = 0.025;
 /// Sizes further apart than this factor are drawn on a logarithmic axis too.
 const LINEAR_SPAN: f64 = 64.0;
 
@@ -51,9 +53,14 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         }
     }
     if roofs().next().is_some() {
-        legend.push((Swatch::Line(VERMILLION), format!("roof of {}: plain copies", main.analyzed.title())));
+        // Several roofs are told apart by the colours of their ways.
+        let several = ways(frames(main.analyzed)).len() > 1;
+        let color = if several { GREY } else { VERMILLION };
+        let whose = if several { ", each in its colour" } else { "" };
+        legend.push((Swatch::Ring(color), format!("roof of {}: plain copies{whose}", main.analyzed.title())));
     }
-    let panel = Panel { title: "Scaling".into(), facts: vec![facts(limit)], legend, ..Panel::default() };
+    let panel =
+        Panel { title: "Scaling".into(), facts: vec![facts(main, limit)], legend, ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
     if let Some(limit) = limit.filter(|l| l.gb_per_s < y.high() && l.gb_per_s > y.low()) {
         let line = [(x.part(0.0), y.at(limit.gb_per_s)), (x.part(1.0), y.at(limit.gb_per_s))];
@@ -61,23 +68,30 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         let place = (x.part(0.01), y.at(limit.gb_per_s));
         chart.note(place, (0, -3), (HPos::Left, VPos::Bottom), "believable limit", VERMILLION)?;
     }
-    for way in ways(frames(main.analyzed)) {
-        let roof = |f: &&FrameSummary| Some((at(f), y.at(f.roof?.total_gb_per_s?)));
+    let main_ways = ways(frames(main.analyzed));
+    for (place, (way, own)) in main_ways.iter().zip(colors(main)).enumerate() {
+        let color = if main_ways.len() > 1 { own } else { VERMILLION };
+        let shift = shift(&x, place, main_ways.len());
+        let roof = |f: &&FrameSummary| Some((at(f) + shift, y.at(f.roof?.total_gb_per_s?)));
         let path: Vec<_> = way.iter().filter_map(roof).collect();
-        for place in &path {
-            chart.plotting_area().draw(&Circle::new(*place, px(3), style::fill(VERMILLION, 1.0)))?;
-        }
-        for (place, roof) in way.iter().filter_map(|f| Some((at(f), f.roof?))) {
+        for (place, roof) in way.iter().filter_map(|f| Some((at(f) + shift, f.roof?))) {
             if let (Some(low), Some(high)) = (roof.total_low_gb_per_s, roof.total_gb_per_s) {
-                chart.whisker(place, (y.at(low), y.at(high)), style::line(VERMILLION, 1))?;
+                chart.whisker(place, (y.at(low), y.at(high)), style::line(color, 1))?;
             }
         }
-        chart.plotting_area().draw(&PathElement::new(path, style::line(VERMILLION, 1)))?;
+        chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(color, 1)))?;
+        for place in path {
+            for (radius, fill) in [(px(4), color), (px(2), PAPER)] {
+                chart.plotting_area().draw(&Circle::new(place, radius, style::fill(fill, 1.0)))?;
+            }
+        }
     }
     let mut means = Vec::new();
     for lane in lanes {
-        for (way, color) in ways(frames(lane.analyzed)).into_iter().zip(colors(lane)) {
-            let points: Vec<_> = way.into_iter().map(|f| (at(f), f)).collect();
+        let ways = ways(frames(lane.analyzed));
+        let count = ways.len();
+        for (place, (way, color)) in ways.into_iter().zip(colors(lane)).enumerate() {
+            let points: Vec<_> = way.into_iter().map(|f| (at(f) + shift(&x, place, count), f)).collect();
             means.extend(line(&chart, &y, color, &points)?);
         }
     }
@@ -91,9 +105,17 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
     Ok(())
 }
 
-fn facts(limit: Option<&Limit>) -> String {
-    let mean = "mean rate ± standard deviation";
-    let Some(limit) = limit else { return mean.into() };
+/// Ways of one size stand side by side: how far this one is moved, in positions of the axis.
+fn shift(x: &Axis, place: usize, of: usize) -> f64 {
+    (x.part(SHIFT) - x.part(0.0)) * (place as f64 - (of.max(1) - 1) as f64 / 2.0)
+}
+
+fn facts(main: &Lane<'_>, limit: Option<&Limit>) -> String {
+    let mut mean = "mean rate ± standard deviation".to_owned();
+    if frames(main.analyzed).iter().any(FrameSummary::is_at_asked_rate) {
+        mean += "; a stream at the asked rate says nothing of the link's limit";
+    }
+    let Some(limit) = limit else { return mean };
     let source = limit.copy_kernel.as_ref().map_or_else(
         || "no copy was measured".to_owned(),
         |kernel| format!("fastest copy measured, {kernel}"),

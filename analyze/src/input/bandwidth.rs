@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::kind::shorten;
 use super::setup::Setup;
 use super::status;
@@ -11,6 +13,9 @@ use crate::error::Error;
 
 /// Status given to an unverified row of a file that has no status column.
 const NOT_VERIFIED: &str = "not_verified";
+
+/// Status of a frame whose content was not what was sent.
+const MISMATCH: &str = "mismatch";
 
 /// Status of a frame that was due while no slot was free.
 pub const DROPPED: &str = "dropped";
@@ -64,6 +69,15 @@ impl Transfer {
     }
 }
 
+/// A frame whose content was not what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// Its iteration number.
+    pub iteration: u64,
+    /// The first wrong byte, where the check can tell.
+    pub offset: Option<u64>,
+}
+
 /// All rows of one frame format that took the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -85,6 +99,8 @@ pub struct Frame {
     pub transfers: Vec<Transfer>,
     /// Other rows, counted by status.
     pub failures: BTreeMap<String, u64>,
+    /// Those of them with a mismatch, in the order of the file.
+    pub mismatches: Vec<Mismatch>,
     /// Gaps in the iteration column.
     pub lost: u64,
 }
@@ -101,6 +117,7 @@ impl Frame {
             bytes,
             transfers: Vec::new(),
             failures: BTreeMap::new(),
+            mismatches: Vec::new(),
             lost: 0,
         }
     }
@@ -157,6 +174,7 @@ impl Bandwidth {
         let (starts, from_dues, lates) = (column("start_ns"), column("from_due_ns"), column("late"));
         let (gaps, switches) = (column("gap_ns"), column("switches"));
         let (chunks, slots) = (column("chunk_bytes"), column("slots"));
+        let offsets = column("mismatch_offset");
         let digests = table.texts("verify");
         let setups = Setup::of_rows(table)?;
         let rates = table.reals("bandwidth_gbps");
@@ -195,6 +213,10 @@ impl Bandwidth {
             frame.lost = frame.lost.saturating_add(numbering.absent_before(table, row, index)?);
             if !ok {
                 let status = statuses[row].unwrap_or(NOT_VERIFIED).to_owned();
+                if status == MISMATCH {
+                    let iteration = numbering.iterations[row];
+                    frame.mismatches.push(Mismatch { iteration, offset: offsets[row] });
+                }
                 *frame.failures.entry(status).or_default() += 1;
                 continue;
             }

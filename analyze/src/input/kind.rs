@@ -98,8 +98,8 @@ impl ColumnType {
             "iteration" | "latency_ns" | "received_ns" | "width" | "height" | "bpp" | "test_size_bytes"
             | "duration_ns" | "write_ns" | "notify_ns" | "read_ns" | "verify_ns" | "guest_read_ns"
             | "guest_verify_ns" | "guest_stall_ns" | "chunk_bytes" | "slots" | "start_ns" | "from_due_ns"
-            | "late" | "gap_ns" | "switches" | "send_delay_ns" | "rtt_ns" | "rings_to_guest"
-            | "rings_to_host" | "interrupts" | "coalesced" | "missed" => Self::Count,
+            | "late" | "gap_ns" | "switches" | "send_delay_ns" | "mismatch_offset" | "rtt_ns"
+            | "rings_to_guest" | "rings_to_host" | "interrupts" | "coalesced" | "missed" => Self::Count,
             "to_guest_ns" | "to_host_ns" | "guest_wake_ns" | "host_wake_ns" => Self::Signed,
             "latency_us"
             | "test_size_mb"

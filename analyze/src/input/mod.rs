@@ -18,7 +18,7 @@ mod text;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use bandwidth::{Bandwidth, DROPPED, Frame, Transfer};
+pub use bandwidth::{Bandwidth, DROPPED, Frame, Mismatch, Transfer};
 pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
 pub use latency::{Failure, Gap, Latency, Sample};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
@@ -98,6 +98,12 @@ impl Run {
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.provenance.as_ref().is_some_and(|p| p.run.is_dirty())
+    }
+
+    /// Whether it was disturbed too much and was not meant to be: one under a load was.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.is_dirty() && self.load().is_none()
     }
 
     /// The load's name, if the run was loaded.

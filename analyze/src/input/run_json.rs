@@ -131,6 +131,8 @@ pub struct Side {
     pub clock: Option<Clock>,
     /// The guest's copy kernel.
     pub copy_kernel: Option<String>,
+    /// The kernels the guest measured for the largest payload, the fastest first.
+    pub copy_candidates: Option<Vec<Candidate>>,
     /// What the memory type means for reads, where it is bad.
     pub memory_note: Option<String>,
     /// Real-time priority of the measuring thread.
@@ -194,6 +196,8 @@ pub struct Candidate {
     pub kernel: Option<String>,
     /// Its rate into the region (a guest's: out of it), 1e9 bytes a second.
     pub region_gb_per_s: Option<f64>,
+    /// The same copy within private memory.
+    pub anon_gb_per_s: Option<f64>,
 }
 
 /// What was made to disturb the run.
@@ -212,6 +216,10 @@ pub struct Load {
 pub struct Interference {
     /// Involuntary context switches.
     pub involuntary_context_switches: Option<u64>,
+    /// The same of the VM's vCPU threads.
+    pub vcpu_involuntary_context_switches: Option<u64>,
+    /// How long these were ready to run and had no CPU.
+    pub vcpu_run_delay_ns: Option<u64>,
     /// Time the hypervisor above took away.
     pub steal_ms: Option<f64>,
     /// Gaps seen in the clock.
@@ -259,6 +267,16 @@ impl RunJson {
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.guest.as_ref().and_then(|g| g.map_kind.as_deref()) == Some("file")
+    }
+
+    /// How the reader mapped the region, as people say it: `write-combining by resource2_wc`; `None` if nothing is recorded.
+    #[must_use]
+    pub fn mapping(&self) -> Option<String> {
+        let guest = self.guest.as_ref()?;
+        match (guest.memory_type.as_deref(), guest.map_kind.as_deref()) {
+            (Some(memory_type), Some(kind)) => Some(format!("{memory_type} by {kind}")),
+            (one, other) => one.or(other).map(str::to_owned),
+        }
     }
 
     /// The host's fastest copy into the region: name and GB/s.

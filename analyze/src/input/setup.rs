@@ -88,6 +88,32 @@ impl Setup {
         self.direction.as_deref() == Some("guest-to-host")
     }
 
+    /// What the host copies with: `writes with avx2`; `None` where it keeps nothing, or nothing is recorded.
+    #[must_use]
+    pub fn host_copying(&self) -> Option<String> {
+        let verb = if self.is_guest_to_host() { "reads" } else { "writes" };
+        let keeps = !self.is_guest_to_host() || self.is_kept();
+        self.copy_kernel.as_ref().filter(|_| keeps).map(|kernel| format!("{verb} with {kernel}"))
+    }
+
+    /// The same of the guest, of which only the kernel it reads with is always recorded: what it writes with is its own
+    /// choice unless one was forced.
+    #[must_use]
+    pub fn guest_copying(&self) -> Option<String> {
+        match &self.guest_copy_kernel {
+            Some(kernel) if self.is_guest_to_host() => Some(format!("writes with {kernel}")),
+            None if self.is_guest_to_host() => {
+                Some("writes with a kernel of its own choice, not recorded".into())
+            }
+            kernel => kernel.as_ref().filter(|_| self.is_kept()).map(|kernel| format!("reads with {kernel}")),
+        }
+    }
+
+    /// Whether the receiver keeps a copy of the bytes.
+    fn is_kept(&self) -> bool {
+        !matches!(self.consume.as_deref(), Some("scan" | "none"))
+    }
+
     /// Whether the receiver reads while the sender still writes, so that the parts of a frame's time overlap.
     #[must_use]
     pub fn overlaps(&self) -> bool {
@@ -126,6 +152,26 @@ mod tests {
         let mut one = setup("whole", "");
         one.complete_from(&setup("chunked", "cold"));
         assert_eq!(one, setup("whole", "cold"));
+    }
+
+    #[test]
+    fn a_kernel_is_said_of_who_copied_with_it() {
+        let copying = |direction: &str, consume: &str, guest: Option<&str>| {
+            let some = |text: &str| Some(text.to_owned());
+            let setup = Setup {
+                direction: some(direction),
+                consume: some(consume),
+                copy_kernel: some("avx2"),
+                guest_copy_kernel: guest.map(str::to_owned),
+                ..Setup::default()
+            };
+            [setup.host_copying(), setup.guest_copying()].map(Option::unwrap_or_default)
+        };
+        assert_eq!(copying("host-to-guest", "copy", Some("sse2")), ["writes with avx2", "reads with sse2"]);
+        assert_eq!(copying("host-to-guest", "scan", Some("sse2")), ["writes with avx2", ""]);
+        assert_eq!(copying("guest-to-host", "copy", Some("sse2")), ["reads with avx2", "writes with sse2"]);
+        let own = "writes with a kernel of its own choice, not recorded";
+        assert_eq!(copying("guest-to-host", "scan", None), ["", own]);
     }
 
     #[test]

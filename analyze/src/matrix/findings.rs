@@ -2,13 +2,24 @@
 
 use super::pairs::beside;
 use super::row::Facet;
-use super::{Matrix, Row, winners};
+use super::{Matrix, Row, mappings, winners};
 use crate::report::text::{duration, four_digits, grouped, payload};
 
 /// Things a sentence may name one by one; of more sizes the range is said.
 pub(super) const NAMED: usize = 3;
 
-/// What is compared with what, and the words between.
+/// What is compared with what, and the words for it.
+pub(super) struct Comparison<'a> {
+    pub(super) facet: Facet,
+    /// Before the payload.
+    pub(super) lead: &'static str,
+    pub(super) value: &'a str,
+    pub(super) other: &'a str,
+    /// Behind the ratio: what it is of.
+    pub(super) of: String,
+}
+
+/// The comparisons of what was asked for.
 const COMPARISONS: [(Facet, &str, &str); 7] = [
     (Facet::Mode, "chunked", "whole"),
     (Facet::Mode, "stream", "whole"),
@@ -22,8 +33,10 @@ const COMPARISONS: [(Facet, &str, &str); 7] = [
 pub(super) fn of(matrix: &Matrix) -> Vec<String> {
     let mut findings = warnings(matrix);
     for (facet, value, other) in COMPARISONS {
-        findings.extend(comparisons(&matrix.rows, facet, value, other));
+        let of = format!("of {other}'s time");
+        findings.extend(comparisons(&matrix.rows, &Comparison { facet, lead: "", value, other, of }));
     }
+    findings.extend(mappings::of(matrix));
     findings.extend(winners::of(&matrix.kernels));
     findings.extend(under_load(matrix));
     findings.extend(streams(&matrix.rows));
@@ -90,13 +103,18 @@ struct Compared {
     dirty: bool,
 }
 
-fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<String> {
+pub(super) fn comparisons(rows: &[Row], comparison: &Comparison<'_>) -> Vec<String> {
+    let Comparison { facet, lead, value, other, of } = comparison;
     // Pairs of the same way but for the size belong into one sentence.
     let mut ways: Vec<(String, Vec<Compared>)> = Vec::new();
-    for (row, partner) in beside(rows, facet, Some(value), Some(other)) {
-        let (Some(rate), Some(of)) = (row.total_gb_per_s, partner.total_gb_per_s) else { continue };
-        let pair = Compared { payload: row.payload(), time: of / rate, dirty: row.dirty || partner.dirty };
-        let name = way(row, facet, rows);
+    for (row, partner) in beside(rows, *facet, Some(value), Some(other)) {
+        let (Some(rate), Some(partners)) = (row.total_gb_per_s, partner.total_gb_per_s) else { continue };
+        let pair = Compared {
+            payload: row.payload(),
+            time: partners / rate,
+            dirty: row.is_suspect() || partner.is_suspect(),
+        };
+        let name = way(row, *facet, rows);
         match ways.iter_mut().find(|(known, _)| *known == name) {
             Some((_, pairs)) => pairs.push(pair),
             None => ways.push((name, vec![pair])),
@@ -106,7 +124,7 @@ fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<Stri
         if pairs.len() <= NAMED {
             let one = |pair: &Compared| {
                 let (payload, time) = (&pair.payload, times(pair.time));
-                format!("{payload}{way}: {value} takes {time} of {other}'s time{}", caution(pair.dirty))
+                format!("{lead}{payload}{way}: {value} takes {time} {of}{}", caution(pair.dirty))
             };
             return pairs.iter().map(one).collect::<Vec<_>>();
         }
@@ -114,7 +132,7 @@ fn comparisons(rows: &[Row], facet: Facet, value: &str, other: &str) -> Vec<Stri
         let most = pairs.iter().max_by(|a, b| a.time.total_cmp(&b.time));
         let (Some(least), Some(most)) = (least, most) else { return Vec::new() };
         vec![format!(
-            "{} sizes{way}: {value} takes {} (at {}) to {} (at {}) of {other}'s time{}",
+            "{lead}{} sizes{way}: {value} takes {} (at {}) to {} (at {}) {of}{}",
             pairs.len(),
             times(least.time),
             least.payload,
@@ -193,7 +211,7 @@ fn streams(rows: &[Row]) -> Vec<String> {
                 row.payload(),
                 grouped(row.late.unwrap_or(0)),
                 grouped(row.dropped.unwrap_or(0)),
-                caution(row.dirty)
+                caution(row.is_suspect())
             )
         })
         .collect()
@@ -213,8 +231,11 @@ fn extremes(rows: &[Row]) -> Vec<String> {
     if let (Some(fastest), Some(slowest)) = (of_largest().max_by(by_rate), of_largest().min_by(by_rate)) {
         let say = |row: &Row| {
             let rate = row.total_gb_per_s.map_or_else(String::new, four_digits);
-            let roof = row.share_of_roof.map(|s| format!(", {:.0} % of its roof", s * 100.0));
-            let dirty = if row.dirty { ", DIRTY" } else { "" };
+            let roof = match row.due_fps {
+                Some(_) if row.share_of_roof.is_none() => Some(", the asked rate".to_owned()),
+                _ => row.share_of_roof.map(|s| format!(", {:.0} % of its roof", s * 100.0)),
+            };
+            let dirty = if row.is_suspect() { ", DIRTY" } else { "" };
             format!("{} at {rate} GB/s{}{dirty}", run_of(row, rows), roof.unwrap_or_default())
         };
         let payload = fastest.payload();
@@ -225,7 +246,12 @@ fn extremes(rows: &[Row]) -> Vec<String> {
         && least.1.label != most.1.label
     {
         let say = |(ns, row): (u64, &Row)| {
-            format!("{} ({}{})", duration(ns as f64), row.label, if row.dirty { ", DIRTY" } else { "" })
+            format!(
+                "{} ({}{})",
+                duration(ns as f64),
+                row.label,
+                if row.is_suspect() { ", DIRTY" } else { "" }
+            )
         };
         findings.push(format!("RTT p50: lowest {}, highest {}", say(least), say(most)));
     }
@@ -251,7 +277,10 @@ mod tests {
     fn few_sizes_are_named_and_many_given_as_a_range() {
         let mut rows =
             vec![row("w", "whole", "4k", 24_883_200, 2.0), row("c", "chunked", "4k", 24_883_200, 2.5)];
-        let compared = |rows: &[Row]| comparisons(rows, Facet::Mode, "chunked", "whole");
+        let (value, other) = ("chunked", "whole");
+        let comparison =
+            Comparison { facet: Facet::Mode, lead: "", value, other, of: "of whole's time".into() };
+        let compared = |rows: &[Row]| comparisons(rows, &comparison);
         assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time"]);
         rows[1].dirty = true;
         assert_eq!(compared(&rows), ["4K frame: chunked takes 0.80 of whole's time; of a DIRTY run"]);

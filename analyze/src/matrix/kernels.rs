@@ -15,6 +15,8 @@ use crate::stats::Sorted;
 pub struct KernelRate {
     /// `VM (tcg)`, `native`.
     pub machine: String,
+    /// How the guest mapped the region: `write-combining by resource2_wc`.
+    pub mapping: Option<String>,
     /// `host` (writes into the region) or `guest` (reads out of it).
     pub side: String,
     /// Payload bytes.
@@ -23,7 +25,7 @@ pub struct KernelRate {
     pub size: String,
     /// Its name.
     pub kernel: String,
-    /// The median of its trials.
+    /// The median of its trials, nearest rank: of two the lower.
     pub gb_per_s: f64,
     /// Their lowest.
     pub low_gb_per_s: f64,
@@ -67,16 +69,29 @@ pub(super) fn trials<'a>(rates: impl IntoIterator<Item = &'a KernelRate>) -> Str
     }
 }
 
-/// Those of one machine and side, by size and in it the fastest first.
-#[must_use]
-pub fn of_side<'a>(rates: &'a [KernelRate], machine: &str, side: &str) -> Vec<&'a KernelRate> {
-    rates.iter().filter(|rate| rate.machine == machine && rate.side == side).collect()
+impl KernelRate {
+    /// Whether both are of one machine and mapping.
+    #[must_use]
+    pub fn is_of_like_place(&self, other: &Self) -> bool {
+        (&self.machine, &self.mapping) == (&other.machine, &other.mapping)
+    }
+
+    /// Its machine, and its mapping where rates of the same machine have another.
+    #[must_use]
+    pub fn place(&self, all: &[Self]) -> String {
+        let several = all.iter().any(|other| other.machine == self.machine && other.mapping != self.mapping);
+        match self.mapping.as_ref().filter(|_| several) {
+            Some(mapping) => format!("{}, {mapping}", self.machine),
+            None => self.machine.clone(),
+        }
+    }
 }
 
 /// What one run measured of one kernel at one size.
 #[derive(Debug, Clone)]
 struct Trial {
     machine: String,
+    mapping: Option<String>,
     side: &'static str,
     size_bytes: u64,
     size: String,
@@ -92,7 +107,8 @@ struct Trial {
 
 impl Trial {
     fn is_beside(&self, other: &Self) -> bool {
-        (&self.machine, self.side, self.size_bytes) == (&other.machine, other.side, other.size_bytes)
+        (&self.machine, &self.mapping, self.side, self.size_bytes)
+            == (&other.machine, &other.mapping, other.side, other.size_bytes)
     }
 }
 
@@ -117,14 +133,15 @@ pub(super) fn rates(cells: &[Cell], rows: &[Row]) -> Vec<KernelRate> {
 /// The trials of each kernel in one figure.
 fn summed_up(mut trials: Vec<Trial>) -> Vec<KernelRate> {
     let key = |trial: &Trial| {
-        (trial.machine.clone(), trial.side, trial.size_bytes, trial.kernel.clone(), trial.dirty)
+        let place = (trial.machine.clone(), trial.mapping.clone());
+        (place, trial.side, trial.size_bytes, trial.kernel.clone(), trial.dirty)
     };
     trials.sort_by_key(key);
     let is_same = |a: &Trial, b: &Trial| a.is_beside(b) && a.kernel == b.kernel;
     let mut rates: Vec<KernelRate> = trials.chunk_by(is_same).filter_map(of_kernel).collect();
     rates.sort_by(|a, b| {
-        (&a.machine, &a.side, a.size_bytes)
-            .cmp(&(&b.machine, &b.side, b.size_bytes))
+        (&a.machine, &a.mapping, &a.side, a.size_bytes)
+            .cmp(&(&b.machine, &b.mapping, &b.side, b.size_bytes))
             .then(b.gb_per_s.total_cmp(&a.gb_per_s))
     });
     rates
@@ -137,11 +154,12 @@ fn of_kernel(trials: &[Trial]) -> Option<KernelRate> {
     let sorted = Sorted::new(counted.map(|trial| trial.gb_per_s).collect());
     Some(KernelRate {
         machine: first.machine.clone(),
+        mapping: first.mapping.clone(),
         side: first.side.into(),
         size_bytes: first.size_bytes,
         size: first.size.clone(),
         kernel: first.kernel.clone(),
-        gb_per_s: sorted.upper_median()?,
+        gb_per_s: sorted.median()?,
         low_gb_per_s: *sorted.as_slice().first()?,
         high_gb_per_s: *sorted.as_slice().last()?,
         trials: sorted.as_slice().len() as u64,
@@ -156,6 +174,7 @@ fn is_swept(cells: &[Cell], carried: &Trial) -> bool {
     let trials = || {
         let runs = cells.iter().filter(|cell| cell.analyzed.machine() == carried.machine);
         let runs = runs.filter_map(|cell| cell.analyzed.run.provenance.as_ref());
+        let runs = runs.filter(|p| p.run.mapping() == carried.mapping);
         runs.flat_map(|p| p.run.copy_by_size.iter().flatten())
             .filter(|trial| trial.bytes == carried.size_bytes && trial.side.as_deref() == Some(carried.side))
     };
@@ -187,6 +206,7 @@ fn of_frames(rows: &[Row]) -> Vec<Trial> {
             let (Some(kernel), Some(gb_per_s)) = (kernel, rate) else { continue };
             trials.push(Trial {
                 machine: row.machine.clone(),
+                mapping: row.mapping.clone(),
                 side,
                 size_bytes,
                 size: size.clone(),
@@ -221,6 +241,7 @@ fn of_trials(cells: &[Cell], rows: &[Row]) -> Vec<Trial> {
                 if gb_per_s.is_finite() && gb_per_s > 0.0 {
                     trials.push(Trial {
                         machine: cell.analyzed.machine(),
+                        mapping: provenance.run.mapping(),
                         side,
                         size_bytes: by_size.bytes,
                         size: name.clone(),
@@ -245,6 +266,7 @@ mod tests {
     fn trial(kernel: &str, gb_per_s: f64, dirty: bool) -> Trial {
         Trial {
             machine: "VM".into(),
+            mapping: None,
             side: "guest",
             size_bytes: 64,
             size: "64B".into(),
@@ -273,6 +295,24 @@ mod tests {
         assert_eq!(figures, [("avx2", 2.75, 2.5, 3.0, 3, false), ("memcpy", 2.0, 2.0, 2.0, 1, true)]);
         assert_eq!(trials(&rates), "1 to 3 trials");
         assert_eq!(trials(&rates[1..]), "one trial");
+    }
+
+    #[test]
+    fn trials_through_different_mappings_are_never_one_kernels() {
+        let through = |mapping: &str, gb_per_s| Trial {
+            mapping: Some(mapping.into()),
+            ..trial("memcpy", gb_per_s, false)
+        };
+        let rates = summed_up(vec![through("write-combining", 2.2), through("uncached-minus", 1.4)]);
+        let figures: Vec<_> = rates.iter().map(|r| (r.place(&rates), r.gb_per_s, r.trials)).collect();
+        assert_eq!(figures, [("VM, uncached-minus".into(), 1.4, 1), ("VM, write-combining".into(), 2.2, 1)]);
+        assert_eq!(rates[0].place(&rates[..1]), "VM");
+    }
+
+    #[test]
+    fn of_two_trials_the_lower_is_the_median_as_everywhere() {
+        let rates = summed_up(vec![trial("memcpy", 2.247, false), trial("memcpy", 1.405, false)]);
+        assert_eq!((rates[0].gb_per_s, rates[0].high_gb_per_s), (1.405, 2.247));
     }
 
     #[test]

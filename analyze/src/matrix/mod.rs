@@ -4,6 +4,7 @@
 
 mod findings;
 mod kernels;
+mod mappings;
 mod pairs;
 mod report;
 mod row;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use kernels::{KernelRate, of_side};
+pub use kernels::KernelRate;
 pub use pairs::{LatencyPair, RatePair};
 pub use report::render;
 pub use row::Row;

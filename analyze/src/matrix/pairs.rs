@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::row::Facet;
 use super::{Cell, Row};
+use crate::analysis::Analyzed;
 
 /// One rate under a load and without.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +32,7 @@ pub struct RatePair {
     pub loaded_gb_per_s: f64,
     /// Loaded over idle.
     pub loaded_over_idle: f64,
-    /// Whether one of both runs is dirty.
+    /// Whether one of both was disturbed otherwise than by its load.
     pub dirty: bool,
 }
 
@@ -54,7 +55,7 @@ pub struct LatencyPair {
     pub idle_p99_ns: Option<u64>,
     /// Loaded, 99th percentile.
     pub loaded_p99_ns: Option<u64>,
-    /// Whether one of both runs is dirty.
+    /// Whether one of both was disturbed otherwise than by its load.
     pub dirty: bool,
 }
 
@@ -113,46 +114,59 @@ pub(super) fn loaded_rates(rows: &[Row]) -> Vec<RatePair> {
             idle_gb_per_s,
             loaded_gb_per_s,
             loaded_over_idle: loaded_gb_per_s / idle_gb_per_s,
-            dirty: loaded.dirty || idle.dirty,
+            dirty: loaded.is_suspect() || idle.is_suspect(),
         })
     };
     let of_load = |load| beside(rows, Facet::Load, Some(load), None);
     loads(rows).into_iter().flat_map(of_load).filter_map(|(loaded, idle)| pair(loaded, idle)).collect()
 }
 
-/// Each loaded run with latency beside the idle run of the same machine and loop that is likest in all else.
-pub(super) fn loaded_latencies(cells: &[Cell], rows: &[Row]) -> Vec<LatencyPair> {
+/// The run of the same machine, loop and rate as `of` that `admits` and that is likest in all else.
+pub(super) fn counterpart<'a>(
+    cells: &'a [Cell],
+    rows: &[Row],
+    of: &Cell,
+    admits: impl Fn(&Analyzed) -> bool,
+) -> Option<&'a Cell> {
     let row_of = |cell: &Cell| rows.iter().find(|row| row.label == cell.label);
-    let likeness = |a: &Cell, b: &Cell| {
-        let (Some(first), Some(second)) = (row_of(a), row_of(b)) else { return 0 };
+    let likeness = |other: &Cell| {
+        let (Some(first), Some(second)) = (row_of(of), row_of(other)) else { return 0 };
         let facets = Facet::ALL.iter().filter(|f| first.facet(**f) == second.facet(**f)).count();
         let kernels = usize::from(first.kernels() == second.kernels());
         2 * facets + 2 * usize::from(first.size == second.size) + kernels
     };
+    let plan = |cell: &Cell| {
+        let plan = cell.analyzed.run.latency_plan();
+        plan.map(|p| (p.rate_per_s, p.arrivals.clone(), p.payload_bytes))
+    };
+    let kind = |cell: &Cell| cell.analyzed.summary.latency.as_ref().map(|l| l.loop_kind);
+    let comparable = |other: &&Cell| {
+        other.analyzed.machine() == of.analyzed.machine()
+            && kind(other).is_some()
+            && kind(other) == kind(of)
+            && plan(other) == plan(of)
+            && admits(&other.analyzed)
+    };
+    // Of equally like ones the first given.
+    cells.iter().filter(comparable).rev().max_by_key(|other| likeness(other))
+}
+
+/// Each loaded run with latency beside its idle counterpart of the same mapping.
+pub(super) fn loaded_latencies(cells: &[Cell], rows: &[Row]) -> Vec<LatencyPair> {
+    let mapping = |analyzed: &Analyzed| analyzed.run.provenance.as_ref().and_then(|p| p.run.mapping());
     let mut pairs = Vec::new();
     for loaded in cells {
         let (Some(load), Some(latency)) = (&loaded.analyzed.summary.load, &loaded.analyzed.summary.latency)
         else {
             continue;
         };
-        let plan = |cell: &Cell| {
-            let plan = cell.analyzed.run.latency_plan();
-            plan.map(|p| (p.rate_per_s, p.arrivals.clone(), p.payload_bytes))
-        };
-        let comparable = |idle: &&Cell| {
-            let summary = &idle.analyzed.summary;
-            summary.load.is_none()
-                && idle.analyzed.machine() == loaded.analyzed.machine()
-                && summary.latency.as_ref().is_some_and(|l| l.loop_kind == latency.loop_kind)
-                && plan(idle) == plan(loaded)
-        };
-        // Of equally like ones the first given.
-        let idle = cells.iter().filter(comparable).rev().max_by_key(|idle| likeness(idle, loaded));
+        let admits =
+            |idle: &Analyzed| idle.summary.load.is_none() && mapping(idle) == mapping(&loaded.analyzed);
+        let idle = counterpart(cells, rows, loaded, admits);
         let Some((idle, idle_latency)) = idle.and_then(|i| Some((i, i.analyzed.summary.latency.as_ref()?)))
         else {
             continue;
         };
-        let dirty = |cell: &Cell| row_of(cell).is_some_and(|row| row.dirty);
         pairs.push(LatencyPair {
             load: load.clone(),
             loaded_label: loaded.label.clone(),
@@ -162,7 +176,7 @@ pub(super) fn loaded_latencies(cells: &[Cell], rows: &[Row]) -> Vec<LatencyPair>
             loaded_p50_ns: latency.p50_ns(),
             idle_p99_ns: idle_latency.p99_ns(),
             loaded_p99_ns: latency.p99_ns(),
-            dirty: dirty(loaded) || dirty(idle),
+            dirty: loaded.analyzed.run.is_suspect() || idle.analyzed.run.is_suspect(),
         });
     }
     pairs

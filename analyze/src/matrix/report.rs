@@ -1,7 +1,7 @@
 //! experiments_report.txt: the runs, what they say, and the tables it is said from; 80 columns.
 
 use super::kernels::trials;
-use super::{KernelRate, Matrix, Row};
+use super::{Cell, KernelRate, Matrix, Row};
 use crate::report::text::{
     WIDTH, four_digits, grouped, heading, named, optional, payload, percent, time, times, wrapped,
 };
@@ -30,10 +30,10 @@ pub fn render(matrix: &Matrix) -> String {
     for note in [
         "GB/s is 1e9 bytes a second of payload, each byte counted once; a rate is that of the median duration, \
          of a stream that of the median time from one end to the next. Read and write are the two halves, the guest's on its own clock and without its waiting.",
-        "of roof: the total over what plain copies of that size reached in the same run. Figures of one run each: \
+        "of roof: the total over what plain copies of that size reached in the same run; asked: the rate of a schedule that was kept, which is no limit. Figures of one run each: \
          a difference of a few percent may be chance.",
         "Two figures are compared where all but one thing is equal, with the same kernels where there is such a \
-         row, else the best with the best. ! marks a run that was disturbed while it was measured.",
+         row, else the best with the best. ! marks a run that was disturbed while it was measured and was not meant to be.",
         "A kernel's rate is the median of its trials, one a run, with their range behind it. Where ranges touch, or lone trials are within 5 %, none is \
          called the best. Disturbed runs count where there is no other.",
     ] {
@@ -63,23 +63,39 @@ fn runs(matrix: &Matrix) -> String {
             let what = if l.is_open() { "from due" } else { "RTT" };
             format!("; {what} p50 {}, p99 {}", time(l.p50_ns()), time(l.p99_ns()))
         });
-        let dirty = if cell.analyzed.run.is_dirty() { "; DIRTY!" } else { "" };
+        let run = &cell.analyzed.run;
+        let dirty = match (run.is_suspect(), run.is_dirty()) {
+            (true, _) => "; DIRTY!",
+            (false, true) => "; disturbed, as its load was meant to",
+            (false, false) => "",
+        };
         let title = cell.analyzed.title();
+        let mapping = mapping_of(cell, &matrix.cells).map_or_else(String::new, |it| format!(", {it}"));
         out += &wrapped(
             &format!("  {:<4}", format!("#{}", place + 1)),
-            &format!("{}: {title}{latency}{dirty}", cell.label),
+            &format!("{}: {title}{mapping}{latency}{dirty}", cell.label),
         );
     }
     out
 }
 
-/// A table for each machine, direction, cache and use, with a line for each size, mode and pair of kernels.
+/// How the run's guest mapped the region, where other runs of the same machine did otherwise.
+fn mapping_of(cell: &Cell, all: &[Cell]) -> Option<String> {
+    let of = |cell: &Cell| cell.analyzed.run.provenance.as_ref().and_then(|p| p.run.mapping());
+    let machine = cell.analyzed.machine();
+    let differs = |other: &Cell| other.analyzed.machine() == machine && of(other) != of(cell);
+    all.iter().any(differs).then(|| of(cell).unwrap_or_else(|| "mapping not recorded".into()))
+}
+
+/// A table for each machine, mapping, direction, cache and use, with a line for each size, mode and pair of kernels.
 fn rates(matrix: &Matrix) -> String {
+    let rated: Vec<&Row> = matrix.rows.iter().filter(|row| row.size.is_some()).collect();
     let title = |row: &Row| {
-        let parts = [Some(&row.machine), row.direction.as_ref(), row.cache.as_ref(), row.consume.as_ref()];
+        let mapping = row.mapping.as_ref().filter(|_| row.has_rival_mapping(&rated));
+        let parts =
+            [Some(&row.machine), mapping, row.direction.as_ref(), row.cache.as_ref(), row.consume.as_ref()];
         parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
     };
-    let rated: Vec<&Row> = matrix.rows.iter().filter(|row| row.size.is_some()).collect();
     let mut titles: Vec<String> = Vec::new();
     for row in &rated {
         if !titles.contains(&title(row)) {
@@ -100,7 +116,7 @@ fn rates(matrix: &Matrix) -> String {
             ))
         });
         for row in rows {
-            let run = format!("{}{}", number(matrix, &row.label), mark(row.dirty).trim());
+            let run = format!("{}{}", number(matrix, &row.label), mark(row.is_suspect()).trim());
             let (ok, of) = (row.frames_ok.unwrap_or(0), row.frames_total.unwrap_or(0));
             out += &cells([
                 &run,
@@ -110,7 +126,7 @@ fn rates(matrix: &Matrix) -> String {
                 &optional(row.write_gb_per_s),
                 &optional(row.read_gb_per_s),
                 &optional(row.total_gb_per_s),
-                &percent(row.share_of_roof),
+                &if at_asked_rate(row) { "asked".into() } else { percent(row.share_of_roof) },
             ]);
             if ok < of {
                 out += &line(&format!("       {} of {} frames were not ok", grouped(of - ok), grouped(of)));
@@ -118,6 +134,10 @@ fn rates(matrix: &Matrix) -> String {
         }
     }
     out
+}
+
+fn at_asked_rate(row: &Row) -> bool {
+    row.due_fps.is_some() && row.share_of_roof.is_none()
 }
 
 fn cells(cells: [&str; 8]) -> String {
@@ -129,11 +149,10 @@ fn cells(cells: [&str; 8]) -> String {
 
 fn kernels(rates: &[KernelRate]) -> String {
     let mut out = String::new();
-    let side = |rate: &KernelRate| (rate.machine.clone(), rate.side.clone());
-    for group in rates.chunk_by(|a, b| side(a) == side(b)) {
+    for group in rates.chunk_by(|a, b| a.is_of_like_place(b) && a.side == b.side) {
         let [first, ..] = group else { continue };
         let what = if first.side == "host" { "HOST WRITES" } else { "GUEST READS" };
-        out += &heading(&format!("KERNELS BY SIZE, GB/s · {what}, {}", first.machine));
+        out += &heading(&format!("KERNELS BY SIZE, GB/s · {what}, {}", first.place(rates)));
         for of_size in group.chunk_by(|a, b| a.size_bytes == b.size_bytes) {
             let [first, others @ ..] = of_size else { continue };
             let is_best = !others.is_empty() && !others.iter().any(|other| first.is_alike(other));

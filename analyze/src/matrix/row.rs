@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Cell;
-use crate::input::BandwidthPlan;
+use crate::input::{BandwidthPlan, RunJson};
 use crate::latency_summary::LatencySummary;
 use crate::report::text::payload;
 use crate::summary::FrameSummary;
@@ -15,6 +15,13 @@ pub struct Row {
     pub label: String,
     /// `VM (tcg)`, `native`.
     pub machine: String,
+    /// How the reader mapped the region: `file`, `resource2`, `resource2_wc`.
+    pub map_kind: Option<String>,
+    /// Memory type of that mapping in effect: `write-combining`.
+    pub memory_type: Option<String>,
+    /// Both in words: `write-combining by resource2_wc`.
+    #[serde(skip)]
+    pub mapping: Option<String>,
     /// `whole`, `chunked` or `stream`.
     pub mode: Option<String>,
     /// `host-to-guest` or `guest-to-host`; `host-to-guest of both` where the other went at the same time.
@@ -57,11 +64,13 @@ pub struct Row {
     pub from_due_p99_ns: Option<u64>,
     /// Frames a second of a stream.
     pub sustained_fps: Option<f64>,
+    /// Frames a second that were due; of a stream on a schedule only.
+    pub due_fps: Option<f64>,
     /// Late frames of a stream.
     pub late: Option<u64>,
     /// Dropped frames of a stream.
     pub dropped: Option<u64>,
-    /// Whether the run was disturbed too much.
+    /// Whether the run was disturbed too much, by its load or otherwise.
     pub dirty: bool,
 }
 
@@ -69,6 +78,7 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Facet {
     Machine,
+    Mapping,
     Mode,
     Direction,
     Cache,
@@ -77,8 +87,8 @@ pub(super) enum Facet {
 }
 
 impl Facet {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Machine, Self::Mode, Self::Direction, Self::Cache, Self::Consume, Self::Load];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Machine, Self::Mapping, Self::Mode, Self::Direction, Self::Cache, Self::Consume, Self::Load];
 }
 
 impl Row {
@@ -88,12 +98,16 @@ impl Row {
         let closed = latency.filter(|l| !l.is_open());
         let open = latency.filter(|l| l.is_open());
         let run = analyzed.run.provenance.as_ref().map(|p| &p.run);
+        let guest = run.and_then(|r| r.guest.as_ref());
         let common = Self {
             label: cell.label.clone(),
             machine: analyzed.machine(),
+            map_kind: guest.and_then(|g| g.map_kind.clone()),
+            memory_type: guest.and_then(|g| g.memory_type.clone()),
+            mapping: run.and_then(RunJson::mapping),
             // Files without these columns had one kernel a side, which run.json names.
             copy_kernel: run.and_then(|r| r.copy_kernel.clone()),
-            guest_copy_kernel: run.and_then(|r| r.guest.as_ref()?.copy_kernel.clone()),
+            guest_copy_kernel: guest.and_then(|g| g.copy_kernel.clone()),
             load: analyzed.summary.load.clone(),
             rtt_p50_ns: closed.and_then(LatencySummary::p50_ns),
             rtt_p99_ns: closed.and_then(LatencySummary::p99_ns),
@@ -118,7 +132,11 @@ impl Row {
             size: Some(frame.frame.clone()),
             size_bytes: Some(frame.size_bytes),
             copy_kernel: setup.copy_kernel.or_else(|| self.copy_kernel.clone()),
-            guest_copy_kernel: setup.guest_copy_kernel.or_else(|| self.guest_copy_kernel.clone()),
+            // What a guest writes with is its own choice and not recorded: run.json's is the one it reads with.
+            guest_copy_kernel: match setup.guest_copy_kernel {
+                None if frame.setup.is_guest_to_host() => None,
+                kernel => kernel.or_else(|| self.guest_copy_kernel.clone()),
+            },
             cache: setup.cache,
             consume: setup.consume,
             verify: (!frame.digests.is_empty()).then(|| frame.digests.join(" ")),
@@ -129,15 +147,22 @@ impl Row {
             total_gb_per_s: frame.rate.map(|rate| rate.median_gb_per_s),
             share_of_roof: frame.share_of_roof.and_then(|share| share.total),
             sustained_fps: stream.and_then(|s| s.sustained_fps),
+            due_fps: frame.due_fps,
             late: stream.map(|s| s.late.len() as u64),
             dropped: stream.map(|s| s.dropped),
             ..self.clone()
         }
     }
 
+    /// Whether it was disturbed too much and was not meant to be.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.dirty && self.load.is_none()
+    }
+
     pub(super) fn facet(&self, facet: Facet) -> Option<&str> {
         match facet {
             Facet::Machine => Some(self.machine.as_str()),
+            Facet::Mapping => self.mapping.as_deref(),
             Facet::Mode => self.mode.as_deref(),
             Facet::Direction => self.direction.as_deref(),
             Facet::Cache => self.cache.as_deref(),
@@ -152,22 +177,24 @@ impl Row {
         self.size.as_deref().map_or_else(String::new, payload)
     }
 
-    /// Whether the two differ in `facet` and kernels at most.
+    /// Whether the two differ in `facet` and kernels at most. A stream on a schedule is like none that goes as it can.
     pub(super) fn is_like_but(&self, other: &Self, facet: Facet) -> bool {
         self.size == other.size
             && self.size_bytes == other.size_bytes
+            && self.due_fps == other.due_fps
             && Facet::ALL.iter().all(|f| *f == facet || self.facet(*f) == other.facet(*f))
     }
 
-    /// Both kernels: `avx2_nt>avx2`, sender first.
+    /// Both kernels: `avx2_nt>avx2`, sender first; `?` for one that is not recorded, `-` where nothing is kept.
     pub(super) fn kernels(&self) -> String {
         let name = |kernel: &Option<String>| kernel.clone().unwrap_or_else(|| "?".into());
         let (host, guest) = (name(&self.copy_kernel), name(&self.guest_copy_kernel));
-        if self.direction.as_deref().is_some_and(|direction| direction.starts_with("guest-to-host")) {
-            format!("{guest}>{host}")
-        } else {
-            format!("{host}>{guest}")
-        }
+        let to_host =
+            self.direction.as_deref().is_some_and(|direction| direction.starts_with("guest-to-host"));
+        let (sender, receiver) = if to_host { (guest, host) } else { (host, guest) };
+        // Who keeps nothing copies nothing.
+        let keeps = !matches!(self.consume.as_deref(), Some("scan" | "none"));
+        format!("{sender}>{}", if keeps { &receiver } else { "-" })
     }
 
     /// Its mode, and what of the rest differs among `all`: words for a legend.
@@ -182,9 +209,17 @@ impl Row {
         self.mode.as_deref().into_iter().chain(others).collect()
     }
 
+    /// Whether others of `all` are of the same machine and another mapping: each machine has one of its own anyway.
+    pub(super) fn has_rival_mapping(&self, all: &[&Self]) -> bool {
+        all.iter().any(|other| other.machine == self.machine && other.mapping != self.mapping)
+    }
+
     /// What of it but `except` differs among `all`, in words.
     pub(super) fn differing(&self, all: &[&Self], except: &[Facet]) -> Vec<&str> {
-        let differs = |facet: &Facet| all.iter().any(|other| other.facet(*facet) != self.facet(*facet));
+        let differs = |facet: &Facet| match facet {
+            Facet::Mapping => self.has_rival_mapping(all),
+            _ => all.iter().any(|other| other.facet(*facet) != self.facet(*facet)),
+        };
         let wanted = Facet::ALL.into_iter().filter(|facet| !except.contains(facet) && differs(facet));
         wanted
             .map(|facet| match (facet, self.facet(facet)) {

@@ -53,18 +53,22 @@ impl<'a> Verdict<'a> {
 
 /// A sentence for each side and each run of neighbouring sizes that have one verdict.
 pub(super) fn of(kernels: &[KernelRate]) -> Vec<String> {
-    let several = kernels.iter().any(|rate| rate.machine != kernels[0].machine);
-    let is_side = |a: &KernelRate, b: &KernelRate| a.machine == b.machine && a.side == b.side;
+    let several = kernels.iter().any(|rate| !rate.is_of_like_place(&kernels[0]));
+    let is_side = |a: &KernelRate, b: &KernelRate| a.is_of_like_place(b) && a.side == b.side;
     let mut findings = Vec::new();
     for group in kernels.chunk_by(is_side) {
         let by_size = group.chunk_by(|a, b| a.size_bytes == b.size_bytes);
         let verdicts: Vec<Verdict<'_>> = by_size.filter_map(Verdict::of).collect();
-        findings.extend(verdicts.chunk_by(Verdict::is_like).map(|run| sentence(run, several)));
+        findings.extend(verdicts.chunk_by(Verdict::is_like).map(|run| {
+            let place = several.then(|| group[0].place(kernels));
+            sentence(run, place.as_deref())
+        }));
     }
     findings
 }
 
-fn sentence(run: &[Verdict<'_>], several_machines: bool) -> String {
+/// `place`: whose kernels they are, where there are several machines or mappings.
+fn sentence(run: &[Verdict<'_>], place: Option<&str>) -> String {
     let rates: Vec<&KernelRate> = run.iter().flat_map(Verdict::rates).collect();
     let (first, last) = (rates[0], rates[rates.len() - 1]);
     let sizes = match run.len() {
@@ -72,8 +76,8 @@ fn sentence(run: &[Verdict<'_>], several_machines: bool) -> String {
         _ => format!("from {} to {}", payload(&first.size), payload(&last.size)),
     };
     let what = if first.side == "host" { "host write" } else { "guest read" };
-    let machine = if several_machines { format!(" of {}", first.machine) } else { String::new() };
-    let subject = format!("best {what} kernel{machine} {sizes}");
+    let place = place.map_or_else(String::new, |place| format!(" of {place},"));
+    let subject = format!("best {what} kernel{place} {sizes}");
     let count = trials(rates.iter().copied());
     let dirty = caution(rates.iter().any(|rate| rate.dirty));
     if let Verdict::Best(best, over) = &run[0] {
@@ -107,6 +111,7 @@ mod tests {
     fn kernel(size: &str, bytes: u64, kernel: &str, trials: &[f64]) -> KernelRate {
         KernelRate {
             machine: "VM".into(),
+            mapping: None,
             side: "guest".into(),
             size_bytes: bytes,
             size: size.into(),

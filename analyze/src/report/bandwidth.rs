@@ -4,7 +4,7 @@ use super::stream;
 use super::text::{
     entry, four_digits, grouped, heading, named, optional, percent, plural, size, time, wrapped,
 };
-use crate::input::BandwidthPlan;
+use crate::input::{BandwidthPlan, Mismatch};
 use crate::summary::{BandwidthSummary, FrameSummary};
 
 /// The section for one run.
@@ -59,8 +59,8 @@ fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     add("chunks of", &|f| overlapping(f.chunk_bytes, f).map(size));
     add("slots", &|f| f.slots.map(grouped));
     add("consume", &|f| f.setup.consume.clone());
-    add("host kernel", &|f| f.setup.copy_kernel.clone());
-    add("guest kernel", &|f| f.setup.guest_copy_kernel.clone());
+    add("host", &|f| f.setup.host_copying());
+    add("guest", &|f| f.setup.guest_copying());
     let has_cache = frames.iter().any(|f| f.setup.cache.is_some());
     add("cache", &|f| f.setup.cache.clone());
     let mut out = if parts.is_empty() { String::new() } else { entry("Way", &parts.join(", ")) };
@@ -85,11 +85,12 @@ fn cache(plan: Option<&BandwidthPlan>) -> String {
 }
 
 fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> String {
-    let (mut checked, mut of) = (0, 0);
+    let (mut checked, mut of, mut mismatches) = (0, 0, 0);
     let mut digests: Vec<&str> = Vec::new();
     for frame in frames {
-        checked += frame.verified;
-        of += frame.ok;
+        checked += frame.checked;
+        mismatches += frame.mismatches.len() as u64;
+        of += arrived(frame);
         for digest in &frame.digests {
             if !digests.contains(&digest.as_str()) {
                 digests.push(digest);
@@ -101,8 +102,36 @@ fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> String {
         .filter(|every| *every > 1)
         .map_or_else(String::new, |every| format!(", one in {every} asked for"));
     let digests = if digests.is_empty() { "none".into() } else { digests.join(" and ") };
-    let (checked, of) = (grouped(checked), plural(of, "ok frame"));
-    entry("Verified", &format!("{checked} of {of} checked by {digests}{every}"))
+    let (checked, of) = (grouped(checked), plural(of, "frame"));
+    let found = plural(mismatches, "mismatch");
+    let out = entry("Verified", &format!("checked {checked} of {of} by {digests}, {found}{every}"));
+    out + &frames.iter().map(mismatched).collect::<String>()
+}
+
+/// Frames whose content could have been checked.
+fn arrived(frame: &FrameSummary) -> u64 {
+    frame.ok + frame.mismatches.len() as u64
+}
+
+/// Mismatches named one by one; the others are counted.
+const NAMED: usize = 5;
+
+/// Which frames did not hold what was sent, and from where on.
+fn mismatched(frame: &FrameSummary) -> String {
+    let one = |mismatch: &Mismatch| {
+        let iteration = grouped(mismatch.iteration);
+        let from = mismatch.offset.map(|offset| format!(" from byte {} on", grouped(offset)));
+        format!("iteration {iteration}{}", from.unwrap_or_default())
+    };
+    let mut parts: Vec<String> = frame.mismatches.iter().take(NAMED).map(one).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    let more = frame.mismatches.len().saturating_sub(NAMED);
+    if more > 0 {
+        parts.push(format!("and {} more", grouped(more as u64)));
+    }
+    entry("Mismatch", &format!("{}: {}", frame.label, parts.join(", ")))
 }
 
 fn rates(summary: &BandwidthSummary) -> String {
@@ -120,9 +149,23 @@ fn rates(summary: &BandwidthSummary) -> String {
             figure(|r| Some(r.median_gb_per_s)),
             figure(|r| Some(r.min_gb_per_s)),
             figure(|r| Some(r.max_gb_per_s)),
-            if roofed { percent(f.share_of_roof.and_then(|s| s.total)) } else { grouped(f.above_limit) },
+            match roofed {
+                true if f.is_at_asked_rate() => "asked rate".into(),
+                true => percent(f.share_of_roof.and_then(|s| s.total)),
+                false => grouped(f.above_limit),
+            },
         ]
     });
+    for frame in summary.frames.iter().filter(|f| f.is_at_asked_rate()) {
+        let due = optional(frame.due_fps);
+        out += &wrapped(
+            "  ",
+            &format!(
+                "{}: at the asked rate of {due} frames/s, which says nothing of the link's limit",
+                frame.label
+            ),
+        );
+    }
     if roofed {
         out.push('\n');
         out += &roofs(&summary.frames);
@@ -207,24 +250,24 @@ fn copies(frames: &[FrameSummary]) -> String {
     };
     let stalled = frames.iter().any(|f| f.guest_stall_median_ns.is_some_and(|ns| ns > 0));
     let stalled = if stalled { "guest's clock, less its stall" } else { "on the guest's own clock" };
-    let mut out = format!("\n  Median copy rate, GB/s ({clock}: {stalled}); verified frames\n");
+    let mut out = format!("\n  Median copy rate, GB/s ({clock}: {stalled}); frames checked\n");
     let of_roof = if frames.iter().any(|f| f.roof.is_some()) { "of roof" } else { "" };
     let header = if of_roof.is_empty() {
-        ["payload", "write", "read", "", "", "", "verified"]
+        ["payload", "write", "read", "", "", "", "checked"]
     } else {
-        ["payload", "write", of_roof, "read", of_roof, "", "verified"]
+        ["payload", "write", of_roof, "read", of_roof, "", "checked"]
     };
     out += &table(header, frames, |f| {
         let (write, read) = (optional(f.write_median_gb_per_s), optional(f.read_median_gb_per_s));
-        let verified = format!("{}/{}", f.verified, f.ok);
+        let checked = format!("{}/{}", f.checked, arrived(f));
         let nothing = String::new;
         if of_roof.is_empty() {
-            return [f.label.clone(), write, read, nothing(), nothing(), nothing(), verified];
+            return [f.label.clone(), write, read, nothing(), nothing(), nothing(), checked];
         }
         let share = f.share_of_roof;
         let of_write = percent(share.and_then(|s| s.write));
         let of_read = percent(share.and_then(|s| s.read));
-        [f.label.clone(), write, of_write, read, of_read, nothing(), verified]
+        [f.label.clone(), write, of_write, read, of_read, nothing(), checked]
     });
     out
 }

@@ -130,9 +130,15 @@ fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> String {
     )
 }
 
+/// As precise as run.json has one-way figures, and no more: `284.5`, `285`.
+fn tenths(ns: f64) -> String {
+    let tenths = (ns * 10.0).round() / 10.0;
+    if tenths.abs() < 1e3 { tenths.to_string() } else { four_digits(tenths) }
+}
+
 /// Always in nanoseconds, unlike [`time`]: what stands beside it is, too.
 fn nanoseconds(ns: Option<f64>) -> String {
-    shown(ns, |ns| format!("{} ns", four_digits(ns)))
+    shown(ns, |ns| format!("{} ns", tenths(ns)))
 }
 
 fn clocks(plan: &OneWayPlan) -> String {

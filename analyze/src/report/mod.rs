@@ -10,6 +10,7 @@ pub mod text;
 
 use crate::analysis::{Analysis, Analyzed};
 use crate::doubt::Doubt;
+use crate::input::Setup;
 use crate::latency_summary::LatencySummary;
 use text::{WIDTH, heading, plural, wrapped};
 
@@ -80,44 +81,61 @@ fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
+/// Explanations of what is there: each names what it is about, so that none describes figures the report has not.
 fn notes(analysis: &Analysis) -> String {
-    let open = |a: &Analyzed| a.summary.latency.as_ref().is_some_and(LatencySummary::is_open);
-    let overlaps =
-        |a: &Analyzed| a.summary.bandwidth.iter().flat_map(|b| &b.frames).any(|frame| frame.setup.overlaps());
-    let mut out = general_notes();
-    if analysis.runs().any(open) {
-        out += &wrapped(
-            "  - ",
+    let latencies = || analysis.runs().filter_map(|a| a.summary.latency.as_ref());
+    let frames = || analysis.runs().filter_map(|a| a.summary.bandwidth.as_ref()).flat_map(|b| &b.frames);
+    let any = |of: fn(&Setup) -> bool| frames().any(|frame| of(&frame.setup));
+    let mut notes = Vec::new();
+    if latencies().any(|latency| !latency.is_open()) {
+        notes.push(
+            "RTT is the round trip on the host's clock: message published, to RECEIVED (the guest saw it) or to \
+             PROCESSED (it has all the bytes).",
+        );
+    }
+    if latencies().any(LatencySummary::is_open) {
+        notes.push(
             "Latency from the due time counts from the moment a message was due, sent in time or not: a writer that \
              falls behind its schedule makes every later message slower, as it would for a user.",
         );
     }
-    if analysis.runs().any(overlaps) {
-        out += &wrapped(
-            "  - ",
-            "In chunked and stream modes the receiver reads what is published while the sender still writes: the \
-             duration is less than write + read.",
+    notes.push(
+        "Times, rates and percentiles are over ok rows; failed and lost ones are counted beside them. No sample is \
+         trimmed. The standard deviation has n - 1.",
+    );
+    if latencies().next().is_some() || analysis.doorbells.is_some() {
+        notes.push(
+            "A percentile is the nearest rank: of n samples in ascending order, p is the ceil(p / 100 × n)-th. One \
+             with fewer than 10 samples beyond it is n/a.",
+        );
+    }
+    if frames().next().is_some() {
+        notes.push(
+            "GB/s is 1e9 bytes a second, each payload byte counted once. The bandwidth_gbps column of the CSV is GiB/s \
+             (2^30) of test_size_bytes / duration_ns. Verification comes after the duration and is in no rate.",
+        );
+    }
+    if any(|setup| !setup.overlaps()) {
+        notes.push(
+            "A whole frame's rate is test_size_bytes / duration_ns. Its duration is write + notify + read; where both \
+             directions go at once, it contains waiting for the other one, too.",
+        );
+    }
+    if any(|setup| setup.overlaps() && !setup.is_stream()) {
+        notes.push(
+            "A chunked frame's rate is test_size_bytes / duration_ns. The receiver reads what is published while the \
+             sender still writes: the duration is less than write + read.",
+        );
+    }
+    if any(Setup::is_stream) {
+        notes.push(
+            "A stream's rate is test_size_bytes over the time from the end of one frame to the end of the next. The \
+             duration of a frame runs from its first byte written to PROCESSED and contains its wait behind the frames \
+             before it, so it says nothing of the rate; write and read are of the same frame and overlap with others'.",
         );
     }
     if analysis.doorbells.is_some() {
-        for note in doorbell::NOTES {
-            out += &wrapped("  - ", note);
-        }
+        notes.extend(doorbell::NOTES);
     }
-    out
-}
-
-fn general_notes() -> String {
-    [
-        "RTT is the round trip on the host's clock: message published, to RECEIVED (the guest saw it) or to PROCESSED \
-         (it has all the bytes). Times, rates and percentiles are over ok rows; failed and lost ones are counted \
-         beside them. No sample is trimmed.",
-        "A percentile is the nearest rank: of n samples in ascending order, p is the ceil(p / 100 × n)-th. One with \
-         fewer than 10 samples beyond it is n/a. The standard deviation has n - 1.",
-        "GB/s is 1e9 bytes a second, computed as test_size_bytes / duration_ns, each payload byte counted once. The \
-         bandwidth_gbps column of the CSV is GiB/s (2^30) of the same. The duration is write + notify + read; \
-         verification comes after it and is in no rate.",
-    ]
-    .map(|note| wrapped("  - ", note))
-    .concat()
+    notes.into_iter().map(|note| wrapped("  - ", note)).collect()
 }

@@ -1,7 +1,7 @@
 //! Where, on what and how a run was taken, from its run.json.
 
 use super::text::{entry, four_digits, grouped, heading, payload, plural, size, wrapped};
-use crate::input::{Clock, Load, RunJson, Side, Vm};
+use crate::input::{Candidate, Clock, Load, RunJson, Side, Vm};
 
 const NOT_RECORDED: &str = "not recorded";
 
@@ -26,6 +26,7 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
         "Mapping",
         &format!("{map_kind}, memory type {}", text(guest.and_then(|g| g.memory_type.as_ref()))),
     );
+    out += &mapping_cost(guest);
     if let Some(note) = guest.and_then(|g| g.memory_note.as_ref()) {
         out += &entry("Memory note", note);
     }
@@ -41,6 +42,34 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
     }
     out += &entry("Interference", &interference(run));
     out
+}
+
+/// Reads of the region may take so much longer than those of private memory before it is called a cost: trial copies of
+/// one run and the next differ by as much.
+const FREE_UNTIL: f64 = 1.1;
+
+/// What reading through the mapping costs, by the guest's best kernel; empty where it was not measured.
+fn mapping_cost(guest: Option<&Side>) -> String {
+    let measured = guest.and_then(|g| g.copy_candidates.iter().flatten().find_map(region_and_private));
+    let Some((region, anon, kernel)) = measured else { return String::new() };
+    let cost = if anon / region > FREE_UNTIL {
+        format!("reads that take {} times as long", four_digits(anon / region))
+    } else {
+        "nothing".into()
+    };
+    let (region, anon) = (four_digits(region), four_digits(anon));
+    entry(
+        "Mapping costs",
+        &format!("{cost}: region read at {region} GB/s, private memory at {anon} ({kernel})"),
+    )
+}
+
+/// Rates out of the region and within private memory, if both were measured, and the kernel.
+fn region_and_private(candidate: &Candidate) -> Option<(f64, f64, &str)> {
+    let is_rate = |rate: &f64| rate.is_finite() && *rate > 0.0;
+    let region = candidate.region_gb_per_s.filter(is_rate)?;
+    let anon = candidate.anon_gb_per_s.filter(is_rate)?;
+    Some((region, anon, text(candidate.kernel.as_ref())))
 }
 
 fn missing() -> String {
@@ -212,7 +241,11 @@ fn frequency(before: Option<f64>, after: Option<f64>) -> Option<String> {
 fn interference(run: &RunJson) -> String {
     let Some(seen) = &run.interference else { return missing() };
     let verdict = match seen.dirty {
-        Some(true) => format!("DIRTY: {}", seen.reasons.clone().unwrap_or_default().join("; ")),
+        Some(true) => {
+            let loaded = run.load_label().is_some();
+            let word = if loaded { "disturbed, as its load was meant to" } else { "DIRTY" };
+            format!("{word}: {}", seen.reasons.clone().unwrap_or_default().join("; "))
+        }
         Some(false) => "clean".into(),
         None => "no verdict recorded".into(),
     };
@@ -221,6 +254,10 @@ fn interference(run: &RunJson) -> String {
         seen.steal_ms.map(|ms| format!("{ms:.1} ms stolen")),
         seen.clock_gaps.map(|n| plural(n, "clock gap")),
         seen.largest_clock_gap_ns.map(|ns| format!("the largest {}", super::text::duration(ns as f64))),
+        seen.vcpu_run_delay_ns.map(|ns| {
+            format!("vCPUs {} without a CPU they were ready for", super::text::duration(ns as f64))
+        }),
+        seen.vcpu_involuntary_context_switches.map(|n| format!("vCPUs preempted {}", plural(n, "time"))),
         frequency(seen.frequency_mhz_before, seen.frequency_mhz_after),
         seen.throttle_events.map(|n| format!("throttled {}", plural(n, "time"))),
     ]);

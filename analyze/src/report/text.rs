@@ -174,7 +174,7 @@ pub fn named(name: &str, width: usize, cells: &str) -> String {
 /// A section's heading.
 #[must_use]
 pub fn heading(title: &str) -> String {
-    format!("\n{title}\n{}\n", "-".repeat(WIDTH))
+    format!("\n{}{}\n", wrapped("", title), "-".repeat(WIDTH))
 }
 
 #[cfg(test)]

@@ -82,6 +82,109 @@ fn a_stream_lists_its_late_frames_with_what_was_seen_beside_them() {
 }
 
 #[test]
+fn a_stream_that_kept_its_schedule_is_at_the_asked_rate_and_not_at_a_share_of_its_roof() {
+    let scene = Scene::new();
+    let stream = Experiment { mode: "stream", frames: 9, ..Experiment::default() };
+    stream.write(&scene, "stream");
+    let report = |fps: f64| {
+        let mut json = stream.run_json();
+        json["bandwidth"]["fps"] = json!(fps);
+        scene.file("stream/run.json", json.to_string());
+        scene.stdout(&["stream"])
+    };
+    let kept = report(60.0);
+    assert!(kept.contains(" asked rate\n  4K frame: at the asked rate of 60.00 frames/s"), "{kept}");
+    // Twice as much was asked for: what came is what the link did.
+    assert!(!report(120.0).contains("asked rate"));
+    let note = "A stream's rate is test_size_bytes over the time";
+    assert!(kept.contains(note) && !kept.contains("write + notify + read"), "{kept}");
+}
+
+#[test]
+fn a_frame_with_a_mismatch_was_checked_and_is_named() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    run.write(&scene, "r");
+    let text = std::fs::read_to_string(scene.path("r/bandwidth_results.csv")).unwrap();
+    let row = |(place, line): (usize, &str)| match place {
+        0 => format!("{line},mismatch_offset\n"),
+        3 => format!("{},12441600\n", line.replace(",ok,", ",mismatch,")),
+        7 => format!("{},\n", line.replace(",ok,", ",mismatch,")),
+        _ => format!("{line},\n"),
+    };
+    let text: String = text.lines().enumerate().map(row).collect();
+    scene.file("r/bandwidth_results.csv", text);
+    let report = scene.stdout(&["r"]);
+    // Three of twelve matched.
+    assert!(
+        report.contains(
+            "  Verified      checked 5 of 12 frames by xxh3, 2 mismatches, one in 4 asked for\n  \
+             Mismatch      4K frame: iteration 3 from byte 12,441,600 on, iteration 7\n"
+        ),
+        "{report}"
+    );
+    let summary: Value = serde_json::from_str(&scene.stdout(&["r", "--json"])).unwrap();
+    let frame = &summary["runs"][0]["bandwidth"]["frames"][0];
+    assert_eq!((&frame["verified"], &frame["checked"]), (&json!(3), &json!(5)));
+    assert_eq!(frame["mismatches"][0], json!({"iteration": 3, "offset": 12_441_600}));
+}
+
+#[test]
+fn what_a_bar_shows_adds_up_to_the_duration() {
+    let scene = Scene::new();
+    Experiment::default().write(&scene, "whole");
+    Experiment { mode: "chunked", ..Experiment::default() }.write(&scene, "chunked");
+    let parts = |run: &str| {
+        let summary: Value = serde_json::from_str(&scene.stdout(&[run, "--json"])).unwrap();
+        summary["runs"][0]["bandwidth"]["frames"][0]["parts"].clone()
+    };
+    let whole = parts("whole");
+    let sum: f64 = ["write", "notify", "read"].map(|part| whole[part].as_f64().unwrap()).iter().sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{whole}");
+    // Written at 10, read at 2.5.
+    assert!((whole["read"].as_f64().unwrap() - 0.8).abs() < 0.001);
+    assert!(parts("chunked").is_null());
+}
+
+#[test]
+fn a_report_says_what_the_mapping_costs_and_how_long_vcpus_waited() {
+    let scene = Scene::new();
+    let run = Experiment::default();
+    run.write(&scene, "r");
+    let mut json = run.run_json();
+    json["interference"]["vcpu_run_delay_ns"] = json!(115_013_846);
+    json["interference"]["vcpu_involuntary_context_switches"] = json!(256);
+    let mut report = |anon: f64| {
+        json["guest"]["copy_candidates"] = json!([{"kernel": "avx2", "region_gb_per_s": null, "anon_gb_per_s": 9.0},
+                {"kernel": "memcpy", "region_gb_per_s": 2.0, "anon_gb_per_s": anon}]);
+        scene.file("r/run.json", json.to_string());
+        scene.stdout(&["r"])
+    };
+    let free = report(2.1);
+    assert!(
+        free.contains("  Mapping costs nothing: region read at 2.000 GB/s, private memory at 2.100\n"),
+        "{free}"
+    );
+    let words = free.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("vCPUs 115.0 ms without a CPU they were ready for, vCPUs preempted 256 times"),
+        "{words}"
+    );
+    assert!(report(5.0).contains("  Mapping costs reads that take 2.500 times as long: "));
+}
+
+#[test]
+fn a_run_that_was_loaded_on_purpose_is_not_to_be_repeated() {
+    let scene = Scene::new();
+    Experiment { load: Some("cpu=2"), dirty: true, ..Experiment::default() }.write(&scene, "r");
+    let report = scene.stdout(&["r"]);
+    assert!(
+        report.contains("! LOADED RUN: disturbed while it was measured, as its load cpu=2 was meant to.")
+    );
+    assert!(!report.contains("DIRTY") && !report.contains("Repeat it"), "{report}");
+}
+
+#[test]
 fn the_guest_writes_and_the_host_reads() {
     let scene = Scene::new();
     let run = Experiment { direction: "guest-to-host", ..Experiment::default() };
