@@ -48,12 +48,15 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         if analysis.baseline.is_some() { format!(" of {}", analysis.main.title()) } else { String::new() };
     let unknown = format!("n/a: fewer than {MIN_SAMPLES_BEYOND} messages{whose} beyond");
     legend.push((Swatch::Block(GREY, UNKNOWN_SHADE), unknown));
+    // Figures stand at one curve only.
+    let marked = curves.first().filter(|_| analysis.baseline.is_some());
+    let marked = marked.map_or_else(String::new, |curve| format!("; marked: {}", curve.name));
     let panel = Panel {
         title: format!("{title} by percentile"),
         context: Some(Context::of(analysis)),
-        facts: vec![
-            "nearest rank, from every ok message; the right end of a curve is its slowest message".into(),
-        ],
+        facts: vec![format!(
+            "nearest rank, from every ok message; the right end of a curve is its slowest message{marked}"
+        )],
         legend,
         ..Panel::default()
     };
@@ -64,8 +67,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         let line = PathElement::new(steps(curve.samples.as_slice(), &x, &y), style::line(curve.color, 2));
         chart.plotting_area().draw(&line)?;
     }
-    let whose = if curves.len() > 2 || analysis.baseline.is_some() { analysis.main.short } else { "" };
-    label_percentiles(&chart, &x, &y, first, whose)
+    label_percentiles(&chart, &x, &y, first)
 }
 
 fn curves(analyzed: &Analyzed, processed: RGBColor, received: RGBColor) -> Vec<Curve> {
@@ -122,15 +124,13 @@ fn shade_unknown(chart: &Chart<'_>, x: &Axis, y: &Axis, count: usize) -> Drawn {
     Ok(())
 }
 
-/// `whose`: the run's short name, where curves of two are drawn.
-fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve, whose: &str) -> Drawn {
+fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve) -> Drawn {
     for percentile in Percentile::REPORTED {
         let Some(value) = curve.samples.percentile(percentile) else { continue };
         let place = (x.at(stretched(percentile.fraction())), y.at(value as f64));
         chart.plotting_area().draw(&Circle::new(place, px(6), style::fill(PAPER, 1.0)))?;
         chart.plotting_area().draw(&Circle::new(place, px(5), style::fill(curve.color, 1.0)))?;
-        let label =
-            format!("{whose} {} = {}", percentile.name(), duration(value as f64)).trim_start().to_owned();
+        let label = format!("{} = {}", percentile.name(), duration(value as f64));
         // p95 stands close to p90, and p50 close to the axis.
         let (anchor, moved) = match percentile {
             Percentile::P50 => (HPos::Center, (0, -9)),
