@@ -1,7 +1,9 @@
-//! Peers' ids: the lowest free one is given out, and is free again only when everybody has been told that its last
-//! bearer left. Otherwise a peer that hears of both late could take the new bearer for the old one.
+//! Peers' ids: given out in ascending order and each once, until nobody is there any more who could remember one.
+//!
+//! QEMU frees what it keeps of a peer that leaves, and goes on using it when the id comes back (`close_peer_eventfds` and
+//! `process_msg_connect` in hw/misc/ivshmem.c): its heap is corrupt then, and sooner or later it dies.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -9,7 +11,11 @@ type InUse = Rc<RefCell<BTreeSet<u16>>>;
 
 /// All ids.
 #[derive(Debug, Default)]
-pub(super) struct Ids(InUse);
+pub(super) struct Ids {
+    in_use: InUse,
+    /// The next one; beyond the last when all were given out.
+    next: Cell<u32>,
+}
 
 /// An id in use. It is shared by the peer and by every message not sent yet that says it has left; the last of them to
 /// go frees it.
@@ -20,12 +26,14 @@ pub(super) struct Lease {
 }
 
 impl Ids {
-    /// The lowest free id; none when all are in use.
+    /// The next id; none when all were given out and somebody is there still.
     pub(super) fn lease(&self) -> Option<Rc<Lease>> {
-        let mut in_use = self.0.borrow_mut();
-        let id = (0..=u16::MAX).find(|id| !in_use.contains(id))?;
+        let mut in_use = self.in_use.borrow_mut();
+        let next = if in_use.is_empty() { 0 } else { self.next.get() };
+        let id = u16::try_from(next).ok()?;
+        self.next.set(next + 1);
         in_use.insert(id);
-        Some(Rc::new(Lease { id, in_use: Rc::clone(&self.0) }))
+        Some(Rc::new(Lease { id, in_use: Rc::clone(&self.in_use) }))
     }
 }
 
@@ -46,13 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_free_again_when_its_last_mention_is_gone() {
+    fn an_id_comes_back_only_when_nobody_is_there_who_has_heard_of_it() {
         let ids = Ids::default();
         let (zero, one) = (ids.lease().unwrap(), ids.lease().unwrap());
         assert_eq!((zero.id(), one.id()), (0, 1));
         let mention = Rc::clone(&zero);
-        drop(zero);
-        assert_eq!(ids.lease().unwrap().id(), 2);
+        drop((zero, one));
+        assert_eq!(ids.lease().unwrap().id(), 2, "a message of the first one's end is under way");
         drop(mention);
         assert_eq!(ids.lease().unwrap().id(), 0);
     }
@@ -60,8 +68,12 @@ mod tests {
     #[test]
     fn there_are_65536_ids_and_no_more() {
         let ids = Ids::default();
-        let mut all: Vec<_> = (0..=u16::MAX).collect();
-        ids.0.borrow_mut().extend(all.drain(..));
+        let first = ids.lease().unwrap();
+        for expected in 1..=u16::MAX {
+            assert_eq!(ids.lease().map(|lease| lease.id()), Some(expected));
+        }
         assert!(ids.lease().is_none());
+        drop(first);
+        assert_eq!(ids.lease().unwrap().id(), 0);
     }
 }

@@ -250,7 +250,9 @@ impl<'a> Server<'a> {
 
     /// Makes a connection a peer: it is told of all others, and they of it.
     fn join(&mut self, socket: UnixStream) -> io::Result<()> {
-        let no_id = || io::Error::other("all ids are in use, or not all have heard of their bearers' end");
+        let no_id = || {
+            io::Error::other("all 65536 ids have been given out, and none comes back while a peer is there")
+        };
         let lease = self.ids.lease().ok_or_else(no_id)?;
         let pid = getsockopt(&socket, PeerCredentials).ok().map(|credentials| credentials.pid());
         let mut peer = Peer::new(socket, lease, self.config.vectors)?;
