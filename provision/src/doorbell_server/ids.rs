@@ -1,8 +1,8 @@
 //! Peers' ids: each is given out once, in order, and none again while anybody is there who has heard of it.
 //!
-//! QEMU's device (hw/misc/ivshmem.c, `resize_peers` and `close_peer_eventfds`; seen with 7.2) makes room for a peer's doorbells when it first hears of an id, and
-//! frees it when that peer leaves: of a second peer with the same id it writes to freed memory and dies. A peer that hears
-//! of both late would take the new bearer for the old one, besides.
+//! QEMU's device (hw/misc/ivshmem.c, `resize_peers` and `close_peer_eventfds`; seen with 7.2) makes room for a peer's
+//! doorbells when it first hears of an id, and frees it when that peer leaves: of a second peer with the same id it writes
+//! to freed memory and dies. A peer that hears of both late would take the new bearer for the old one, besides.
 
 /// What is not yet given out.
 #[derive(Debug, Default)]
