@@ -153,7 +153,7 @@ impl Doorbell {
         guest.disarm();
         let has_news = guest.has_news();
         match result {
-            Ok(Some(Woken::Nothing)) if has_news => self.counts.rescued += 1,
+            Ok(Some(Woken::Nothing)) if has_news => self.counts.rescued += u64::from(!event.has_come()),
             Ok(Some(Woken::Other)) => {
                 if let Bell::Peers(peers) = &mut self.bell
                     && let Err(error) = peers.update()

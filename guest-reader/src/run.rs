@@ -21,7 +21,6 @@ use crate::device::Device;
 use crate::doorbell::Doorbell;
 use crate::init::tell;
 use crate::inject::Faults;
-
 use crate::serve::{STALL_LIMIT, Server};
 use crate::source::Source;
 use crate::{memory_type, rates};

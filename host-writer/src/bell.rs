@@ -245,7 +245,7 @@ impl Bell {
         host.disarm();
         match (woken, found) {
             (Ok(woken), Some(found)) => {
-                self.counts.rescued += u64::from(woken == Woken::Nothing);
+                self.counts.rescued += u64::from(woken == Woken::Nothing && !self.event.has_come());
                 Slept::Ready(found, now)
             }
             (Ok(Woken::Other), None) => Slept::PeersChanged,

@@ -126,7 +126,11 @@ mod tests {
 
     #[test]
     fn a_row_has_a_field_for_each_column_and_an_empty_one_for_what_was_not_measured() {
-        insta::assert_snapshot!(text(Pace::Closed(Duration::ZERO), None), @r"");
+        insta::assert_snapshot!(text(Pace::Closed(Duration::ZERO), None), @r"
+        iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,received_ns,guest_wake_ns,host_wake_ns,oneway_bound_ns,host_cpu_ns_per_message,vcpu_cpu_ns_per_message,rings_to_guest,rings_to_host,interrupts,coalesced,missed,status
+        1,adaptive=uio,doorbell,max,idle,50000,,,,,5000.5,,2,3,1,1,0,ok
+        2,adaptive=uio,doorbell,max,idle,,,,,,5000.5,,2,3,1,1,0,timeout_received
+        ");
     }
 
     #[test]

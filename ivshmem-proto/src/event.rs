@@ -96,6 +96,11 @@ impl Event {
         Ok(())
     }
 
+    /// Whether an interrupt has come that no sleep has ended with: one that was merely late was not lost.
+    pub fn has_come(&mut self) -> bool {
+        matches!(self.sleep(Duration::ZERO, None), Ok(Woken::Interrupt))
+    }
+
     /// Sleeps until an interrupt comes, `other` becomes readable, or `longest` is over. One that came since the last
     /// [`Self::drain`] ends it at once.
     ///
@@ -164,6 +169,11 @@ mod tests {
         event.drain().unwrap();
         event.drain().unwrap();
         assert_eq!((event.count(), event.sleep(SHORT, None).unwrap()), (3, Woken::Nothing));
+        assert!(!event.has_come());
+        peer.write(1).unwrap();
+        assert!(event.has_come());
+        event.drain().unwrap();
+        assert_eq!(event.count(), 4);
     }
 
     #[test]

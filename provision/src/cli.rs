@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accel::Asked;
 use crate::doorbell_server::{MEMFD, Shm};
+use crate::driver::{DriverError, check_release};
 use crate::guest_load::GuestLoad;
 use crate::hugepages::HugePage;
 use crate::image::{self, ImageChoice};
@@ -56,7 +57,13 @@ const DEPLOY_EXAMPLES: &str = "\
 Examples:
   provision deploy                       guest-reader, to /usr/local/bin
   provision deploy driver.ko /tmp/a.ko   any file
-  provision deploy tool                  to the home directory of user debian";
+  provision deploy tool                  to the home directory of user debian
+  provision deploy --driver              ivshmem_uio, built for the guest's kernel and loaded";
+
+const DRIVER_EXAMPLES: &str = "\
+Examples:
+  provision driver                                        for the micro guest's kernel
+  provision driver --kernel-release 6.1.0-28-amd64 --out .  for another, to ./ivshmem_uio.ko";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -100,6 +107,9 @@ pub enum Command {
     /// Copy guest-reader, or any file, into the guest: whole and checked, or not at all.
     #[command(after_help = DEPLOY_EXAMPLES)]
     Deploy(DeployArgs),
+    /// Build the guest's kernel driver ivshmem_uio, which brings interrupts, and print where it is.
+    #[command(after_help = DRIVER_EXAMPLES)]
+    Driver(DriverArgs),
     /// Measure: start guest-reader in the guest and host-writer here, and fetch the guest's log.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
@@ -354,6 +364,24 @@ pub struct DeployArgs {
     /// The static guest-reader [default: $IVSHMEM_GUEST_READER, else beside this program].
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub guest_reader: Option<PathBuf>,
+    /// Build the kernel driver ivshmem_uio for the guest's kernel, put it there, and load it.
+    #[arg(long, conflicts_with_all = ["file", "guest_reader"])]
+    pub driver: bool,
+}
+
+/// What `driver` takes.
+#[derive(Debug, Args)]
+pub struct DriverArgs {
+    /// The kernel, as 'uname -r' prints it in the guest [default: the micro guest's].
+    #[arg(long, value_name = "RELEASE", value_parser = kernel_release)]
+    pub kernel_release: Option<String>,
+    /// A directory to put a copy into; it is created.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+fn kernel_release(text: &str) -> Result<String, DriverError> {
+    check_release(text).map(|()| text.to_owned())
 }
 
 /// What `run` takes.

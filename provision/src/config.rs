@@ -150,8 +150,12 @@ impl TryFrom<UpArgs> for UpConfig {
         };
         let guest = match args.guest {
             Guest::Micro => GuestConfig::Micro {
+                command_line: command_line(
+                    &args.micro.guest_args,
+                    args.doorbell && args.micro.kernel.is_none(),
+                    args.viommu,
+                )?,
                 kernel: args.micro.kernel,
-                command_line: command_line(&args.micro.guest_args, args.viommu)?,
             },
             Guest::Debian => {
                 let debian = args.debian;
@@ -276,9 +280,9 @@ fn check_kernel_args(flag: &'static str, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn command_line(guest_args: &str, viommu: bool) -> Result<String, Error> {
+fn command_line(guest_args: &str, has_modules: bool, viommu: bool) -> Result<String, Error> {
     check_kernel_args("--guest-args", guest_args)?;
-    let line = kernel_command_line(guest_args, viommu);
+    let line = kernel_command_line(guest_args, has_modules, viommu);
     if line.len() > COMMAND_LINE_BYTES_MAX {
         let over = line.len() - COMMAND_LINE_BYTES_MAX;
         let why = format!("{over} characters more than a kernel command line holds");

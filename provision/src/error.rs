@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use crate::accel::KvmUnusable;
 use crate::deploy::DeployError;
 use crate::doorbell_server::DoorbellError;
+use crate::driver::DriverError;
 use crate::guest_binary::GuestBinaryError;
 use crate::hugepages::HugePageError;
 use crate::image::ImageError;
 use crate::interrupt::Interrupted;
-use crate::kernel::KernelError;
+use crate::kernel::{FetchError, KernelError};
 use crate::keys::KeyError;
 use crate::name::VmName;
 use crate::paths::NoRoot;
@@ -104,7 +105,18 @@ pub enum Error {
     State(#[from] StateError),
     /// There is no kernel.
     #[error(transparent)]
-    Kernel(#[from] KernelError),
+    Kernel(KernelError),
+    /// There is no driver for the guest's kernel.
+    #[error(transparent)]
+    Driver(DriverError),
+    /// The guest does not take the driver.
+    #[error("the driver is in VM {name} but does not load; the guest says: {said}")]
+    DriverRefused {
+        /// The VM's name.
+        name: VmName,
+        /// The guest's words.
+        said: String,
+    },
     /// There is no program for the guest.
     #[error(transparent)]
     GuestBinary(#[from] GuestBinaryError),
@@ -354,6 +366,25 @@ impl From<ImageError> for Error {
     }
 }
 
+impl From<KernelError> for Error {
+    fn from(e: KernelError) -> Self {
+        match e {
+            KernelError::Fetch(FetchError::Interrupted(interrupted))
+            | KernelError::Modules(FetchError::Interrupted(interrupted)) => interrupted.into(),
+            other => Self::Kernel(other),
+        }
+    }
+}
+
+impl From<DriverError> for Error {
+    fn from(e: DriverError) -> Self {
+        match e {
+            DriverError::Interrupted(interrupted) => interrupted.into(),
+            other => Self::Driver(other),
+        }
+    }
+}
+
 fn list(names: &[VmName]) -> String {
     names.iter().map(VmName::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -434,6 +465,7 @@ mod tests {
             Error::GuestReader { name: name.clone(), said: "no device 1af4:1110".into() },
             Error::GuestLoad { name: name.clone(), said: "stress-ng is not in the guest".into() },
             Error::GuestLoadEnded { name, said: "out of memory".into() },
+            Error::DriverRefused { name: "debian".parse().unwrap(), said: "Module is in use".into() },
             Error::NoHostWriter { path: "/usr/bin/host-writer".into() },
         ]
         .map(|error| error.to_string());

@@ -5,7 +5,9 @@
 //! [`Error`], each one line that says what to do next.
 
 pub mod accel;
+pub mod apt;
 pub mod boot;
+mod cache;
 pub mod check;
 pub mod claim;
 pub mod cli;
@@ -15,6 +17,7 @@ pub mod deploy;
 pub mod disk;
 pub mod doorbell;
 pub mod doorbell_server;
+pub mod driver;
 mod error;
 pub mod guest_binary;
 pub mod guest_load;

@@ -56,8 +56,15 @@ impl Place {
 
     /// host-writer on this place's region, writing to `out`.
     pub fn host(&self, args: &[&str]) -> Command {
+        let mut command = self.bare_host(args);
+        command.arg("--shm").arg(&self.region);
+        command
+    }
+
+    /// The same on no region in particular.
+    pub fn bare_host(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-writer"));
-        command.arg("--shm").arg(&self.region).arg("--out").arg(self.out()).args(args);
+        command.arg("--out").arg(self.out()).args(args);
         // No VM of the person who runs the tests shall leak into run.json.
         command.env("IVSHMEM_STATE_DIR", self.dir.path().join("state"));
         command
@@ -128,6 +135,65 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.region);
+    }
+}
+
+/// A running ivshmem server; ended when the test ends.
+pub struct Server {
+    child: Child,
+    pub socket: PathBuf,
+}
+
+impl Server {
+    /// One whose peers share `memory`: `memfd`, or a file.
+    pub fn start(place: &Place, memory: &str, size: &str) -> Self {
+        let path = target_release().join("provision");
+        assert!(path.exists(), "{} is missing; run scripts/test.sh, which builds it first", path.display());
+        let socket = place.dir.path().join("server");
+        let mut child = Command::new(path)
+            .args(["doorbell-server", "--json", "--shm", memory, "--size", size, "--socket"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line}");
+        Self { child, socket }
+    }
+
+    /// host-writer as a peer, on results in `place`.
+    pub fn host(&self, place: &Place, args: &[&str]) -> Command {
+        let mut command = place.bare_host(args);
+        command.arg("--server").arg(&self.socket);
+        command
+    }
+
+    /// A native guest that has announced itself.
+    pub fn guest(&self, args: &[&str]) -> Guest {
+        let child = Command::new(guest_reader())
+            .arg("--server")
+            .arg(&self.socket)
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut guest = Guest::new(child);
+        guest.wait_for_line("READY");
+        guest
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let _ = self.child.wait();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `provision deploy`: guest-reader, or any file, into the guest.
+//! `provision deploy`: guest-reader, any file, or the kernel driver into the guest.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -35,6 +35,9 @@ struct Cargo {
 /// # Errors
 /// [`Error`]: there is no such file or VM, or it did not arrive as it left.
 pub(super) fn run(args: &DeployArgs) -> Result<ExitCode, Error> {
+    if args.driver {
+        return super::driver::deploy(args.name.name.as_ref());
+    }
     let cargo = cargo(args)?;
     let (_, vm) = find::running(args.name.name.as_ref())?;
     let (ssh, process) = find::reachable(&vm)?;

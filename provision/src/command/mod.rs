@@ -7,6 +7,7 @@ mod console;
 mod deploy;
 mod doorbell_server;
 mod down;
+mod driver;
 mod find;
 mod host_writer;
 mod list;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Man(args) => man::run(&args),
         Command::Ssh(args) => ssh::run(&args),
         Command::Deploy(args) => deploy::run(&args),
+        Command::Driver(args) => driver::run(&args),
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::run(&args),
         Command::Clean(args) => clean::run(&args),

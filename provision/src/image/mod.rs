@@ -33,6 +33,7 @@ pub use in_use::{BaseUse, BasesInUse, DISK_RECORD, bases_in_use};
 pub use obtain::{confirm, obtain};
 pub use store::{Made, Stored, find, lock, stored};
 pub use wish::Wish;
+pub(crate) use workshop::find_program;
 
 /// Where Debian publishes its cloud images.
 pub const OFFICIAL_URL: &str = "https://cloud.debian.org/images/cloud/bookworm";

@@ -127,7 +127,7 @@ fn sweep(parent: &Path) {
 }
 
 /// Finds a program as a shell would, and also where an ordinary user's shell does not look.
-pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&search_path()).map(|directory| directory.join(name)).find(|path| {
         fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     })

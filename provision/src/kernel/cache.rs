@@ -1,18 +1,14 @@
-//! Kernels kept: `<cache>/kernels/<package and version>/vmlinuz`. A directory appears there by one rename, whole
-//! or not at all; two commands that fetch at once do not disturb each other.
+//! Kernels kept: `<cache>/kernels/<package and version>/vmlinuz`, with their [`super::modules`].
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::SystemTime;
 
-use tempfile::TempDir;
-
 use super::image::{self, KernelImage};
+use crate::cache;
 
 const IMAGE: &str = "vmlinuz";
-const STAGING_PREFIX: &str = ".fetch-";
 
 /// The kernel cached last, if there is a usable one.
 pub(super) fn newest(directory: &Path) -> Option<KernelImage> {
@@ -29,22 +25,6 @@ pub(super) fn newest(directory: &Path) -> Option<KernelImage> {
     images.iter().rev().find_map(|(_, path)| image::inspect(path).ok())
 }
 
-/// A directory of our own to fetch into, removed when dropped. What fetches that were killed left behind is
-/// removed here.
-pub(super) fn staging(directory: &Path) -> io::Result<TempDir> {
-    fs::create_dir_all(directory)?;
-    for entry in fs::read_dir(directory)?.filter_map(Result::ok) {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(STAGING_PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    tempfile::Builder::new().prefix(&format!("{STAGING_PREFIX}{}-", process::id())).tempdir_in(directory)
-}
-
 /// Where a staged kernel is to be written, so that [`adopt`] finds it.
 pub(super) fn staged_image(staging: &Path) -> io::Result<PathBuf> {
     let inner = staging.join("kernel");
@@ -56,11 +36,7 @@ pub(super) fn staged_image(staging: &Path) -> io::Result<PathBuf> {
 pub(super) fn adopt(directory: &Path, staging: &Path, name: &str) -> io::Result<PathBuf> {
     let target = directory.join(name);
     fs::File::open(staged_image(staging)?)?.sync_data()?;
-    match fs::rename(staging.join("kernel"), &target) {
-        // Another command was quicker with the same package: its copy is as good.
-        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-        other => other?,
-    }
+    cache::adopt(&staging.join("kernel"), &target)?;
     Ok(target.join(IMAGE))
 }
 
@@ -70,7 +46,7 @@ mod tests {
     use crate::kernel::image::tests::bzimage;
 
     fn stage(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
-        let staging = staging(directory).unwrap();
+        let staging = cache::staging(directory).unwrap();
         fs::write(staged_image(staging.path()).unwrap(), content).unwrap();
         adopt(directory, staging.path(), name).unwrap()
     }
@@ -93,16 +69,5 @@ mod tests {
         assert!(newest(root.path()).is_none());
         let good = stage(root.path(), "good", &bzimage("6.1.0-1-cloud"));
         assert_eq!(newest(root.path()).unwrap().path, good);
-    }
-
-    #[test]
-    fn staging_of_a_dead_process_is_removed_and_that_of_a_living_one_is_not() {
-        let root = tempfile::tempdir().unwrap();
-        let dead = root.path().join(".fetch-4294967295-x");
-        let alive = root.path().join(format!(".fetch-{}-x", process::id()));
-        fs::create_dir_all(dead.join("kernel")).unwrap();
-        fs::create_dir_all(&alive).unwrap();
-        drop(staging(root.path()).unwrap());
-        assert!(!dead.exists() && alive.exists());
     }
 }

@@ -1,14 +1,16 @@
 //! The guest's kernel: a file the user names, or Debian's cloud kernel, fetched once and kept.
 
-mod apt;
 mod cache;
+mod fetch;
 mod image;
+mod modules;
 
 use std::path::{Path, PathBuf};
 
-pub use apt::FetchError;
+pub use fetch::FetchError;
 pub(crate) use image::inspect;
 pub use image::{ImageError, KernelImage};
+pub use modules::{KernelModule, stock as stock_modules};
 
 use crate::interrupt::Interrupts;
 
@@ -24,6 +26,26 @@ pub enum KernelError {
     /// It could not be fetched.
     #[error("{0}; or name a kernel with --kernel FILE")]
     Fetch(#[from] FetchError),
+    /// Its modules could not be fetched.
+    #[error("no modules for the guest's kernel: {0}")]
+    Modules(FetchError),
+    /// Only kernels we fetched have modules.
+    #[error(
+        "kernel {path} was given with --kernel, and comes without the modules that a driver needs: leave --kernel \
+         out, and Debian's own is fetched with them"
+    )]
+    NoModules {
+        /// The kernel.
+        path: PathBuf,
+    },
+    /// It is not among its modules.
+    #[error("kernel {release} has no module {name}")]
+    NoModule {
+        /// The module.
+        name: String,
+        /// The kernel.
+        release: String,
+    },
 }
 
 /// The newest usable kernel in the cache, if there is any.
@@ -54,9 +76,5 @@ pub fn obtain(
         return Ok(image);
     }
     announce(&format!("fetching Debian's {PACKAGE} into {} (once)", directory.display()));
-    match apt::fetch(&directory, interrupts) {
-        Ok(image) => Ok(image),
-        Err(FetchError::Interrupted(interrupted)) => Err(interrupted.into()),
-        Err(e) => Err(KernelError::from(e).into()),
-    }
+    Ok(fetch::fetch(&directory, interrupts).map_err(KernelError::from)?)
 }

@@ -159,7 +159,7 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
     args.0
 }
 
-/// The micro guest's kernel command line; `guest_args` go to the guest program.
+/// The micro guest's kernel command line; `guest_args` go to the guest program. `has_modules`: it may load some.
 ///
 /// What is set, and why. Times are medians under TCG, two cores.
 ///
@@ -170,17 +170,23 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
 /// - `cryptomgr.notests`: self-tests of ciphers nobody uses here, 0.25 s.
 /// - `noreplace-smp`: with one vCPU the kernel rewrites thousands of its `lock` prefixes, each of which voids
 ///   translated code, 0.17 s. Kernel code only: what the guest program executes is the same with and without.
-/// - `nomodule`: nothing is there to load.
+/// - `nomodule`: nothing is there to load. With it the kernel refuses modules for good, so not where some are.
 /// - `intel_iommu=on`, where there is one: Debian's kernel leaves it off otherwise.
 ///
 /// Left alone because it could change what is measured: mitigations (they cost system calls and faults, not
 /// loops over mapped memory, and users run with them), the clock source, C-states, `idle=`. `nokaslr` would save
 /// 0.1 s, but only the decompressor knows the word: the kernel proper hands it on to the guest program as an
 /// argument. Without effect here: `tsc=reliable`, `no_timer_check`, `i8042.*`, `random.trust_cpu=on`.
-pub fn kernel_command_line(guest_args: &str, viommu: bool) -> String {
-    let kernel =
-        "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp nomodule";
-    let kernel = if viommu { format!("{kernel} {IOMMU_ARGUMENT}") } else { kernel.to_owned() };
+pub fn kernel_command_line(guest_args: &str, has_modules: bool, viommu: bool) -> String {
+    let mut kernel =
+        "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests noreplace-smp".to_owned();
+    if !has_modules {
+        kernel.push_str(" nomodule");
+    }
+    if viommu {
+        kernel.push(' ');
+        kernel.push_str(IOMMU_ARGUMENT);
+    }
     let guest = format!("{READY_PORT_ARGUMENTS} {}", guest_args.trim());
     format!("{kernel} -- {}", guest.trim_end())
 }
@@ -394,8 +400,15 @@ mod tests {
 
     #[test]
     fn guest_arguments_follow_the_ready_port() {
-        assert!(kernel_command_line("", false).ends_with(" -- --ready-port /dev/ttyS1"));
-        let spins = kernel_command_line(" --spin pause ", true);
+        assert!(kernel_command_line("", false, false).ends_with(" -- --ready-port /dev/ttyS1"));
+        let spins = kernel_command_line(" --spin pause ", true, true);
         assert!(spins.ends_with(" intel_iommu=on -- --ready-port /dev/ttyS1 --spin pause"), "{spins}");
+    }
+
+    #[test]
+    fn a_guest_with_modules_may_load_them() {
+        let (without, with) = (kernel_command_line("", false, false), kernel_command_line("", true, false));
+        assert_eq!(without.replace(" nomodule", ""), with);
+        assert_ne!(without, with);
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::cache::is_being_made;
 use crate::image::{BasesInUse, Origin, stored};
 use crate::name::VmName;
 use crate::state::{Found, VmDirectory, survey};
@@ -77,13 +78,20 @@ pub(super) fn take(
     for path in entries(&cache.join("kernels")) {
         let users = booted.iter().filter(|(_, kernel)| kernel.starts_with(&path));
         let users: Vec<String> = users.map(|(vm, _)| vm.clone()).collect();
-        let fetched_now = fetcher_lives(&path);
+        let fetched_now = is_being_made(&path);
         let fate = match (users.is_empty(), fetched_now) {
             (false, _) => Fate::Used(users),
             (_, true) => Fate::Kept("it is being fetched".to_owned()),
             _ => Fate::Unused,
         };
         items.push(Item::new("kernel", path, fate));
+    }
+    for (kind, directory) in [("kernel headers", "headers"), ("driver", "drivers")] {
+        for path in entries(&cache.join(directory)) {
+            let fate =
+                if is_being_made(&path) { Fate::Kept("it is being made".to_owned()) } else { Fate::Unused };
+            items.push(Item::new(kind, path, fate));
+        }
     }
     let packages = cache.join("packages");
     if !entries(&packages).is_empty() {
@@ -108,13 +116,6 @@ fn kernels_in_use(state: &Path) -> Vec<(String, PathBuf)> {
         _ => None,
     });
     running.collect()
-}
-
-/// Whether this is what a living process fetches a kernel into: `.fetch-<pid>-...`.
-fn fetcher_lives(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let pid = name.strip_prefix(".fetch-").and_then(|rest| rest.split('-').next());
-    pid.is_some_and(|pid| Path::new("/proc").join(pid).exists())
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

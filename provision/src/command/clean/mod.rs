@@ -133,6 +133,8 @@ mod tests {
         image(&cache, &"b".repeat(64));
         file(&cache.join("images/.new-mirror-xyz/disk.qcow2"), 1 << 20);
         file(&cache.join("kernels/linux-image-6.1_amd64/vmlinuz"), 1 << 20);
+        file(&cache.join("headers/6.1.0-1/usr/src/Makefile"), 4096);
+        file(&cache.join("drivers/6.1.0-1-0123456789abcdef/ivshmem_uio.ko"), 4096);
         file(&cache.join("packages/a_1_amd64.deb"), 4096);
         file(&cache.join("packages/b_1_amd64.deb"), 4096);
         file(&cache.join("downloads/abc.part"), 4096);
@@ -148,7 +150,7 @@ mod tests {
             text(&clean(&cache, &state, true).unwrap()).replace(&cache.display().to_string(), "CACHE");
         insta::assert_snapshot!(before);
         let cleaning = clean(&cache, &state, false).unwrap();
-        assert_eq!(cleaning.items.iter().filter(|item| item.fate == Fate::Removed).count(), 5);
+        assert_eq!(cleaning.items.iter().filter(|item| item.fate == Fate::Removed).count(), 7);
         assert!(cache.join(format!("images/mirror-{}/disk.qcow2", "a".repeat(16))).exists());
         assert!(!cache.join(format!("images/mirror-{}", "b".repeat(16))).exists());
         let again = clean(&cache, &state, false).unwrap();
@@ -165,7 +167,7 @@ mod tests {
         assert_eq!(cleaning.doubts.len(), 1);
         let removed: Vec<_> = cleaning.items.iter().filter(|item| item.fate == Fate::Removed).collect();
         let kinds: Vec<_> = removed.iter().map(|item| item.kind).collect();
-        assert_eq!(kinds, ["kernel", "partial download"]);
+        assert_eq!(kinds, ["kernel", "kernel headers", "driver", "partial download"]);
         assert!(cache.join("images/.new-mirror-xyz").exists() && cache.join("packages").exists());
     }
 

@@ -1,0 +1,251 @@
+//! Being told instead of looking: host-writer and guest-reader as peers of a real ivshmem server.
+//!
+//! Needs the binaries that `scripts/test.sh` builds first: `provision`, and the static `guest-reader`.
+
+mod common;
+
+use std::process::{Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{Place, Server, assert_no_leftovers, complaint, stderr};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const LATENCY: [&str; 4] = ["--frames", "none", "--warmup", "10"];
+
+/// One test at a time: sides that look need a CPU each.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A run whose every message is ok; returns what run.json says of the doorbells.
+fn run_well(place: &Place, server: &Server, args: &[&str]) -> Value {
+    let output = server.host(place, args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    let doorbell = place.run_json()["doorbell"].clone();
+    let count = |key: &str| doorbell[key].as_u64().unwrap();
+    // Whatever the pace, nobody slept over a message.
+    assert_eq!((count("missed"), count("guest_missed")), (0, 0), "{args:?}: {doorbell}");
+    let warm_up = 2;
+    assert!(count("rings_to_guest") <= count("interrupts") + count("coalesced") + warm_up, "{doorbell}");
+    assert!(count("host_interrupts") <= count("rings_to_host") + warm_up, "{doorbell}");
+    doorbell
+}
+
+fn messages<'a>(count: &'a str, wait: &'a str) -> Vec<&'a str> {
+    [&LATENCY[..], &["--messages", count, "--wait", wait]].concat()
+}
+
+#[test]
+fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_took() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    let _guest = server.guest(&["--wait", "doorbell", "--vector", "1"]);
+    let doorbell = run_well(&place, &server, &messages("2000", "doorbell"));
+    assert_eq!((&doorbell["guest_wait"], &doorbell["host_wait"]), (&"doorbell".into(), &"doorbell".into()));
+    assert_eq!((&doorbell["guest_peer"], &doorbell["guest_vector"]), (&0.into(), &1.into()));
+    assert_eq!((&doorbell["host_peer"], &doorbell["host_vector"]), (&1.into(), &0.into()));
+    assert!(doorbell["host_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
+    // A native guest has no vCPUs.
+    assert_eq!(doorbell["vcpu_cpu_ns_per_message"], Value::Null);
+    assert!(doorbell["rings_to_guest"].as_u64().unwrap() > 0, "{doorbell}");
+    assert!(doorbell["rings_to_host"].as_u64().unwrap() > 0, "{doorbell}");
+
+    let (latency, rows) = (place.rows("latency_results.csv"), place.rows("doorbell_results.csv"));
+    assert_eq!((latency.len(), rows.len()), (2000, 2000));
+    for (row, latency) in rows.iter().zip(&latency) {
+        assert_eq!((row["status"].as_str(), row["rtt_ns"].as_str()), ("ok", latency["latency_ns"].as_str()));
+        assert_eq!(row["received_ns"], "", "nobody was told of RECEIVED");
+        assert_eq!((row["rate_per_s"].as_str(), row["load"].as_str()), ("max", "idle"));
+        let ns = |column: &str| {
+            row[column].parse::<f64>().unwrap_or_else(|_| panic!("{column}: {}", place.run_json()["latency"]))
+        };
+        assert!((ns("guest_wake_ns") + ns("host_wake_ns") - ns("rtt_ns")).abs() <= 2.0, "{row:?}");
+        assert!(ns("oneway_bound_ns") < ns("rtt_ns"), "{row:?}");
+        for column in ["rings_to_guest", "rings_to_host", "interrupts", "coalesced", "missed"] {
+            assert_eq!(row[column], doorbell[column].to_string(), "{column}");
+        }
+    }
+    assert_no_leftovers(&place.out());
+}
+
+#[test]
+fn messages_around_the_end_of_looking_are_never_slept_over() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    for guest_wait in ["adaptive", "doorbell"] {
+        let _guest = server.guest(&["--wait", guest_wait]);
+        for host_wait in ["adaptive", "doorbell"] {
+            // Gaps from nothing to several times what is looked for at most.
+            for rate in ["100k", "10k"] {
+                let pace = ["--rate", rate, "--arrivals", "poisson"];
+                run_well(&place, &server, &[&messages("3000", host_wait)[..], &pace].concat());
+            }
+        }
+    }
+}
+
+#[test]
+fn either_side_may_look_while_the_other_sleeps() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    {
+        let _guest = server.guest(&["--wait", "poll"]);
+        let doorbell = run_well(&place, &server, &messages("500", "doorbell"));
+        assert_eq!((&doorbell["rings_to_guest"], &doorbell["guest_peer"]), (&0.into(), &Value::Null));
+        assert!(doorbell["rings_to_host"].as_u64().unwrap() > 0, "{doorbell}");
+    }
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    let pause = ["--interval", "1ms"];
+    let doorbell = run_well(&place, &server, &[&messages("200", "poll")[..], &pause].concat());
+    assert_eq!(doorbell["rings_to_host"], 0);
+    assert!(doorbell["rings_to_guest"].as_u64().unwrap() > 100, "it sleeps between messages: {doorbell}");
+    // Who looks sees RECEIVED.
+    assert!(place.rows("doorbell_results.csv").iter().all(|row| !row["received_ns"].is_empty()));
+}
+
+#[test]
+fn payloads_travel_the_same_whoever_sleeps() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "4M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    for mode in [
+        &[][..],
+        &["--mode", "chunked", "--chunk", "64KiB"],
+        &["--mode", "stream"],
+        &["--direction", "guest-to-host", "--verify", "xxh3"],
+        &["--direction", "both"],
+    ] {
+        for wait in ["doorbell", "adaptive"] {
+            let sizes = ["--messages", "0", "--sizes", "64KiB,1MiB", "--iterations", "5", "--wait", wait];
+            run_well(&place, &server, &[&sizes[..], mode].concat());
+            let rows = place.rows("bandwidth_results.csv");
+            assert!(rows.iter().all(|row| row["data_verified"] == "1"), "{mode:?}: {rows:?}");
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_dies_is_known_to_have_left_at_once() {
+    let _alone = alone();
+    for wait in ["doorbell", "poll"] {
+        let place = Place::new();
+        let server = Server::start(&place, &place.region.display().to_string(), "1M");
+        let guest = server.guest(&["--wait", "doorbell"]);
+        let endless = [&messages("1000000", wait)[..], &["--interval", "1ms", "--timeout", "500ms"]].concat();
+        let host =
+            server.host(&place, &endless).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        place.wait_for_message(1020, 0);
+        guest.signal(Signal::SIGKILL);
+        let output = host.wait_with_output().unwrap();
+        let (code, line) = complaint(&place, &output);
+        assert_eq!(code, Some(1), "{line}");
+        assert!(line.contains("the guest left the server (peer 0 vector 0) at message "), "{line}");
+        assert_eq!(place.run_json()["completed"], false);
+    }
+}
+
+#[test]
+fn a_server_that_dies_takes_no_doorbell_along() {
+    let _alone = alone();
+    let place = Place::new();
+    let mut server = Server::start(&place, &place.region.display().to_string(), "1M");
+    let mut guest = server.guest(&["--wait", "doorbell"]);
+    let paced = [&messages("300", "doorbell")[..], &["--interval", "1ms"]].concat();
+    let host = server.host(&place, &paced).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first burst is over.
+    place.wait_for_message(1010, 0);
+    server.kill();
+    let output = host.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(place.run_json()["doorbell"]["missed"], 0);
+    let text = stderr(&output);
+    assert!(text.contains("the ivshmem server has ended") && text.contains("QEMU cannot rejoin"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    guest.wait_for_line("is gone, or has disconnected this peer");
+}
+
+#[test]
+fn a_host_that_was_killed_finds_the_same_guest_asleep() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, &place.region.display().to_string(), "1M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    let endless = [&messages("1000000", "doorbell")[..], &["--interval", "1ms"]].concat();
+    let mut session = 0;
+    for _ in 0..2 {
+        let mut host = server.host(&place, &endless).stdout(Stdio::null()).spawn().unwrap();
+        session = place.wait_for_message(1010, session);
+        host.kill().unwrap();
+        host.wait().unwrap();
+    }
+    run_well(&place, &server, &messages("200", "doorbell"));
+}
+
+#[test]
+fn a_host_without_a_doorbell_is_answered_by_a_guest_that_has_one() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, &place.region.display().to_string(), "1M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    run_well(&place, &server, &messages("200", "doorbell"));
+    let output = place.run_host(&messages("2000", "poll")[..6]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        (&place.run_json()["doorbell"], place.statuses("latency_results.csv").len()),
+        (&Value::Null, 2000)
+    );
+    // Rows of a run with doorbells do not stay beside those of one without.
+    assert!(!place.out().join("doorbell_results.csv").exists());
+    run_well(&place, &server, &messages("200", "doorbell"));
+}
+
+/// Exit status and the one line.
+fn refused(place: &Place, output: &Output) -> String {
+    let (code, line) = complaint(place, output);
+    format!("{}: {line}", code.unwrap())
+}
+
+#[test]
+fn what_cannot_work_is_one_clear_line() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, &place.region.display().to_string(), "1M");
+    let mut lines = Vec::new();
+    let vector = [&messages("10", "doorbell")[..], &["--vector", "7"]].concat();
+    lines.push(refused(&place, &server.host(&place, &vector).output().unwrap()));
+    {
+        // On the server's region, and no peer of it.
+        let _guest = place.guest(&[]);
+        lines.push(refused(&place, &server.host(&place, &messages("10", "doorbell")).output().unwrap()));
+        let output = server.host(&place, &messages("10", "poll")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    let endless = [&messages("1000000", "doorbell")[..], &["--interval", "1ms"]].concat();
+    let mut first = server.host(&place, &endless).stdout(Stdio::null()).spawn().unwrap();
+    place.wait_for_message(1010, 0);
+    lines.push(refused(&place, &server.host(&place, &messages("10", "doorbell")).output().unwrap()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    drop(server);
+    let absent = place.dir.path().join("absent").display().to_string();
+    let args = [&messages("10", "doorbell")[..], &["--server", &absent]].concat();
+    lines.push(refused(&place, &place.bare_host(&args).output().unwrap()));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn flags_of_a_doorbell_need_a_server() {
+    let _alone = alone();
+    let place = Place::new();
+    for args in [&["--wait", "doorbell"][..], &["--vector", "1"], &["--server", "/s", "--shm", "/dev/shm/x"]]
+    {
+        assert_eq!(place.bare_host(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+}
