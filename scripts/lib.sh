@@ -45,6 +45,10 @@ NEEDED=(cc:gcc /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev pkg-config:pkg-config 
 # shellcheck disable=SC2034
 NEEDED_DEBIAN=(qemu-img:qemu-utils mmdebstrap:mmdebstrap /sbin/mke2fs:e2fsprogs newuidmap:uidmap ssh:openssh-client)
 
+# Building the kernel driver of guests with a doorbell takes, in addition: the kernel's build tools need libelf.
+# shellcheck disable=SC2034
+NEEDED_DRIVER=(gcc:gcc make:make xz:xz-utils /usr/lib/x86_64-linux-gnu/libelf.so.1:libelf1)
+
 need_cargo() { command -v cargo >/dev/null || die "no Rust toolchain; install one (rustup.rs), then run this again"; }
 
 # The guest's binary is linked statically, so that it runs in any guest.

@@ -11,7 +11,7 @@ fi
 
 cd "$ROOT"
 need_cargo
-install_missing "${NEEDED[@]}" "${NEEDED_DEBIAN[@]}" shellcheck:shellcheck mtype:mtools /usr/sbin/sshd:openssh-server \
+install_missing "${NEEDED[@]}" "${NEEDED_DEBIAN[@]}" "${NEEDED_DRIVER[@]}" shellcheck:shellcheck mtype:mtools /usr/sbin/sshd:openssh-server \
     /sbin/debugfs:e2fsprogs stress-ng:stress-ng
 say "shell scripts"
 shellcheck --external-sources scripts/*.sh .ci/run provision/src/*/*.sh provision/src/image/recipe/*.sh

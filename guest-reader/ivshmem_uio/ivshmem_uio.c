@@ -406,7 +406,7 @@ static struct pci_driver ivshmem_driver = {
 	.id_table = ivshmem_ids,
 	.probe = ivshmem_probe,
 	.remove = ivshmem_remove,
-	.driver.dev_groups = ivshmem_groups,
+	.dev_groups = ivshmem_groups,
 };
 module_pci_driver(ivshmem_driver);
 

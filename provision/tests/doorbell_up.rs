@@ -118,6 +118,14 @@ fn a_start_that_fails_leaves_no_server() {
     let error = fail(&mut up(&place, &["--guest-args", "--device 0000:1f:1f.7"]), 1);
     assert!(error.starts_with("provision: the guest is not ready: "), "{error}");
     place.assert_clean();
+    // More than any machine has, which the server finds out.
+    let mut big = place.provision(&["up", "--guest", "micro", "--shm", "memfd", "--shm-size", "1024G"]);
+    let error = fail(big.args(["--accel", "tcg", "--doorbell"]), 1);
+    assert!(
+        error.starts_with("provision: the doorbell server does not start: no room for 1099511627776"),
+        "{error}"
+    );
+    place.assert_clean();
     let said = "x: 'ivshmem-doorbell' is not a valid device model name";
     let old = script(&place, &format!("echo \"{said}\" >&2; exit 1"));
     let error = fail(up(&place, &["--qemu"]).arg(&old), 1);
