@@ -109,7 +109,7 @@ impl Doorbell {
     #[inline]
     pub fn tell(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
         if let Some(host) = self.host
-            && guest.host_is_armed(phase)
+            && guest.host_is_armed(phase, || self.bell.fence())
         {
             self.bell.ring(host);
             self.counts.rings_sent += 1;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use ivshmem_proto::adaptive::Adaptive;
 use ivshmem_proto::clock::{Clock, Ticks};
-use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::doorbell::Ring;
 use ivshmem_proto::event::{Event, Woken};
 use ivshmem_proto::host::Host;
@@ -22,9 +21,6 @@ use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
 const NET: Duration = Duration::from_millis(100);
-/// How long to look again after asking to be rung, where the guest's CPU leaves out its fences: far longer than a store
-/// stays in a CPU's buffer.
-const LOOK_AGAIN: Duration = Duration::from_micros(1);
 /// How long the server may take to tell of a guest that is there.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
@@ -49,8 +45,6 @@ pub struct Bell {
     is_looking: bool,
     adaptive: Adaptive,
     guest: Option<Ring>,
-    /// The guest's CPU leaves out fences.
-    guest_has_no_fences: bool,
     counts: HostCounts,
     vcpus: VcpuThreads,
 }
@@ -69,7 +63,6 @@ impl Bell {
             is_looking: false,
             adaptive: Adaptive::default(),
             guest: None,
-            guest_has_no_fences: false,
             counts: HostCounts::default(),
             vcpus,
         })
@@ -122,7 +115,6 @@ impl Bell {
     /// # Errors
     /// It is not at this server, or it cannot ring and this host was to sleep.
     pub fn meet(&mut self, guest: &GuestReport) -> anyhow::Result<()> {
-        self.guest_has_no_fences = feature_names(guest.cpu_features).contains(&"tcg");
         ensure!(
             guest.wait.can_ring || self.wait == HostWait::Poll,
             "the guest cannot ring: it is no peer of the server (it maps a file, or its device is ivshmem-plain); start it \
@@ -226,18 +218,10 @@ impl Bell {
             return Slept::Broken(error);
         }
         host.arm(phases);
-        let again = if self.guest_has_no_fences { LOOK_AGAIN } else { Duration::ZERO };
-        let until = clock.after(clock.now(), again);
-        loop {
-            let found = ready(host);
+        if let Some(found) = ready(host) {
             let now = clock.now();
-            if let Some(found) = found {
-                host.disarm();
-                return Slept::Ready(found, now);
-            }
-            if now >= until {
-                break;
-            }
+            host.disarm();
+            return Slept::Ready(found, now);
         }
         let woken = self.event.sleep(longest.min(NET), self.peers.socket());
         let found = ready(host);

@@ -90,6 +90,13 @@ pub fn random_u64() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// Opens a session of a host with this doorbell, if any.
+fn open<'a>(map: &'a Mapping, geometry: &Geometry, bell: Option<&Bell>) -> Host<'a, Mapping> {
+    let mut host = Host::open_with_ring(map, geometry, random_u64(), bell.map(Bell::own_ring));
+    host.declare(bell.is_some_and(Bell::sleeps));
+    host
+}
+
 impl<'a> Link<'a> {
     /// Opens a session on `map`; the guest has yet to join.
     #[must_use]
@@ -103,7 +110,7 @@ impl<'a> Link<'a> {
     ) -> Self {
         Self {
             map,
-            host: Host::open_with_ring(map, geometry, random_u64(), bell.as_ref().map(Bell::own_ring)),
+            host: open(map, geometry, bell.as_ref()),
             clock,
             stop,
             timeout_ticks: clock.after(Ticks(0), timeout).0,
@@ -221,8 +228,7 @@ impl<'a> Link<'a> {
     pub fn open_next(&mut self, geometry: &Geometry) {
         self.look_for_trouble();
         self.verdicts = Default::default();
-        let ring = self.bell.as_ref().map(Bell::own_ring);
-        self.host = Host::open_with_ring(self.map, geometry, random_u64(), ring);
+        self.host = open(self.map, geometry, self.bell.as_ref());
     }
 
     /// Waits until a guest serves this session.
@@ -428,6 +434,7 @@ impl<'a> Link<'a> {
         self.host.wish(if only { WaitWish::Poll } else { WaitWish::AsSet });
         if let Some(bell) = &mut self.bell {
             bell.look_only(only);
+            self.host.declare(bell.sleeps());
         }
     }
 

@@ -206,6 +206,9 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     if let Some(latency) = &run.latency {
         latency_text(&mut text, latency, figures);
     }
+    if let Some(doorbell) = &run.doorbell {
+        let _ = writeln!(text, "{}", doorbell.lines());
+    }
     if let Some(bandwidth) = &run.bandwidth {
         bandwidth_text(&mut text, bandwidth, figures);
     }

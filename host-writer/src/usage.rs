@@ -141,4 +141,74 @@ impl DoorbellFacts {
             guest_missed: usage.guest.rescued,
         })
     }
+
+    /// For the terminal: how the sides waited, and what it took.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let us = |ns: Option<f64>| ns.map_or_else(|| "n/a".to_owned(), |ns| format!("{:.1}", ns / 1e3));
+        let mut text = format!("doorbell guest waits by {}, host by {}", self.guest_wait, self.host_wait);
+        if self.messages > 0 {
+            text += &format!(
+                "\n         {} rings to the guest ({} interrupts), {} to the host ({}); {} missed\n         CPU a message: host {} us, \
+                 vCPU {} us",
+                self.rings_to_guest,
+                self.interrupts,
+                self.rings_to_host,
+                self.host_interrupts,
+                self.missed,
+                us(self.host_cpu_ns_per_message),
+                us(self.vcpu_cpu_ns_per_message)
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_between_is_a_difference_and_unknown_where_either_end_is() {
+        let at = |n: u64, vcpu_cpu_ns| Usage {
+            host_cpu_ns: n,
+            vcpu_cpu_ns,
+            host: HostCounts { rings_sent: n, interrupts: 2 * n, rescued: 0 },
+            guest: GuestCounts { interrupts: n, rings_sent: 3 * n, rescued: n },
+        };
+        assert_eq!(at(7, Some(9)).since(&at(5, Some(4))), at(2, Some(5)));
+        assert_eq!(at(7, None).since(&at(5, Some(4))).vcpu_cpu_ns, None);
+        // A guest that counts backwards.
+        assert_eq!(at(7, None).guest.since(&at(8, None).guest), GuestCounts::default());
+    }
+
+    #[test]
+    fn the_terminal_is_told_what_waiting_took() {
+        let facts = DoorbellFacts {
+            server: "/s".into(),
+            host_peer: 1,
+            host_vector: 0,
+            guest_peer: Some(0),
+            guest_vector: Some(0),
+            guest_wait: "uio".into(),
+            host_wait: "doorbell",
+            messages: 10,
+            host_cpu_ns_per_message: Some(12_345.0),
+            vcpu_cpu_ns_per_message: None,
+            rings_to_guest: 10,
+            rings_to_host: 11,
+            interrupts: 9,
+            host_interrupts: 8,
+            coalesced: 1,
+            missed: 0,
+            guest_missed: 0,
+        };
+        insta::assert_snapshot!(facts.lines(), @r"
+        doorbell guest waits by uio, host by doorbell
+                 10 rings to the guest (9 interrupts), 11 to the host (8); 0 missed
+                 CPU a message: host 12.3 us, vCPU n/a us
+        ");
+        let frames_only = DoorbellFacts { messages: 0, ..facts };
+        assert_eq!(frames_only.lines(), "doorbell guest waits by uio, host by doorbell");
+    }
 }

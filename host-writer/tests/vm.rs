@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use common::{ENDLESS, Place, complaint, guest_reader, stderr, target_release};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 /// A micro guest on a place's region, taken down when the test ends.
 struct Vm<'a> {
@@ -18,9 +19,17 @@ struct Vm<'a> {
 
 impl<'a> Vm<'a> {
     fn up(place: &'a Place, guest_args: &str) -> Self {
+        Self::up_with(place, &[], guest_args)
+    }
+
+    fn up_with(place: &'a Place, more: &[&str], guest_args: &str) -> Self {
         let vm = Self { place };
         let region = place.region.display().to_string();
-        let mut args = vec!["up", "--guest", "micro", "--accel", "tcg", "--shm", &region];
+        let mut args = vec!["up", "--guest", "micro", "--accel", "tcg"];
+        if !more.contains(&"--shm") {
+            args.extend(["--shm", &region]);
+        }
+        args.extend(more);
         if !guest_args.is_empty() {
             args.extend(["--guest-args", guest_args]);
         }
@@ -40,9 +49,18 @@ impl<'a> Vm<'a> {
             .unwrap()
     }
 
+    /// host-writer as a peer of the VM's server.
+    fn host(&self, args: &[&str]) -> Output {
+        let output = self.provision(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let socket = status["vm"]["doorbell"]["socket"].as_str().or(status["doorbell"]["socket"].as_str());
+        let mut command = self.place.bare_host(args);
+        command.args(["--server", socket.unwrap()]).output().unwrap()
+    }
+
     fn pid(&self) -> Pid {
         let output = self.provision(&["status", "--json"]);
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         Pid::from_raw(status["vm"]["pid"].as_i64().or(status["pid"].as_i64()).unwrap() as i32)
     }
 }
@@ -126,4 +144,83 @@ fn a_vm_that_is_killed_ends_the_run_and_a_host_that_is_killed_does_not_end_the_v
     assert!(last.starts_with("timeout") && before.iter().all(|s| s == "ok"), "{statuses:?}");
     assert_eq!(vm.provision(&["status"]).status.code(), Some(3), "provision knows that it is dead");
     assert_eq!(place.run_json()["completed"], false);
+}
+
+/// A run through interrupts in which every message is ok; returns run.json.
+fn rung(vm: &Vm<'_>, wait: &str, pace: &[&str]) -> Value {
+    let args = [&["--messages", "300", "--warmup", "10", "--frames", "none", "--wait", wait], pace].concat();
+    let output = vm.host(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let run = vm.place.run_json();
+    let doorbell = &run["doorbell"];
+    assert_eq!(doorbell["missed"], 0, "{doorbell}");
+    assert!(doorbell["vcpu_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
+    run
+}
+
+#[test]
+fn a_guest_sleeps_until_its_own_driver_tells_it_of_a_message() {
+    let place = Place::new();
+    let vm = Vm::up_with(&place, &["--doorbell"], "--wait uio --vector 1");
+    let run = rung(&vm, "doorbell", &["--interval", "1ms"]);
+    let doorbell = &run["doorbell"];
+    assert_eq!((&doorbell["guest_wait"], &doorbell["guest_vector"]), (&"uio".into(), &1.into()));
+    assert!(doorbell["interrupts"].as_u64().unwrap() >= 200, "{doorbell}");
+    assert!(doorbell["host_interrupts"].as_u64().unwrap() >= 200, "{doorbell}");
+    assert_eq!(
+        (&run["guest"]["map_kind"], &run["guest"]["memory_type"]),
+        (&"uio".into(), &"write-back".into())
+    );
+    // Without a pause, looking on one side, adapting, and payloads.
+    rung(&vm, "doorbell", &[]);
+    rung(&vm, "poll", &["--interval", "1ms"]);
+    rung(&vm, "adaptive", &["--rate", "2k", "--arrivals", "poisson"]);
+    let output =
+        vm.host(&["--messages", "0", "--frames", "1080p", "--iterations", "2", "--wait", "doorbell"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(place.rows("bandwidth_results.csv").iter().all(|row| row["data_verified"] == "1"));
+    // A host that has no doorbell is answered all the same.
+    let output = place.run_host(&["--messages", "1000", "--frames", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let before = place.wait_for_message(1, 0);
+    // QEMU goes, and with it the guest from the server.
+    let mut command = place.bare_host(&["--messages", "100000", "--interval", "1ms", "--frames", "none"]);
+    command.args(["--server", doorbell["server"].as_str().unwrap(), "--wait", "doorbell"]);
+    let host = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    place.wait_for_message(1010, before);
+    kill(vm.pid(), Signal::SIGKILL).unwrap();
+    let (code, line) = complaint(&place, &host.wait_with_output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(line.contains("the guest left the server (peer 0 vector 1) at message"), "{line}");
+}
+
+#[test]
+fn a_guest_sleeps_until_vfio_tells_it_of_a_message() {
+    let place = Place::new();
+    let vm = Vm::up_with(&place, &["--doorbell", "--viommu", "--shm", "memfd"], "--wait adaptive=vfio");
+    let run = rung(&vm, "doorbell", &["--interval", "1ms"]);
+    let doorbell = &run["doorbell"];
+    assert_eq!(
+        (&doorbell["guest_wait"], &run["guest"]["map_kind"]),
+        (&"adaptive=vfio".into(), &"vfio".into())
+    );
+    assert!(doorbell["interrupts"].as_u64().unwrap() >= 200, "{doorbell}");
+    assert_eq!(run["vm"]["accelerator"]["effective"], "tcg", "found by its server: the region has no name");
+}
+
+#[test]
+fn a_guest_that_cannot_be_told_says_why() {
+    for (up, guest_args, expected) in [
+        (&[][..], "--wait uio", "has no interrupts: it is ivshmem-plain"),
+        (&["--doorbell"], "--wait uio --vector 2", "has 2 vectors, 0 to 1"),
+        (&["--doorbell"], "--wait vfio", "is in no IOMMU group: vfio-pci needs an IOMMU"),
+    ] {
+        let place = Place::new();
+        let vm = Vm { place: &place };
+        let region = place.region.display().to_string();
+        let args = ["up", "--guest", "micro", "--accel", "tcg", "--shm", &region, "--guest-args", guest_args];
+        let output = vm.provision(&[&args[..], up].concat());
+        assert_eq!(output.status.code(), Some(1), "{guest_args}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
 }

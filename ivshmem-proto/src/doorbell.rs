@@ -3,7 +3,8 @@
 //! The sequence in shared memory is the truth, the interrupt a hint. A sleeper says so (`armed`), a full fence later looks
 //! once more, and then sleeps; whoever has something to tell stores it and, a full fence later, looks whether the other
 //! sleeps. At least one of the two sees the other's store, so nobody sleeps over a message; an interrupt too many costs time
-//! only. Where a fence is left out (TCG with one vCPU) this holds a moment later, which is why sleeps are bounded.
+//! only. Where the CPU leaves out its fences (TCG with one vCPU) another takes their place
+//! ([`crate::mapping::Registers::drain_stores`]).
 
 use crate::wire::WaitSource;
 
@@ -11,6 +12,9 @@ use crate::wire::WaitSource;
 pub const AT_PROCESSED: u64 = 1;
 /// Bit of the host's `armed`: to be rung when a message was seen, too.
 pub const AT_RECEIVED: u64 = 2;
+
+/// Bit of the host's `armed`: it sleeps at times. For a host that never does nobody need look twice.
+pub const SLEEPS: u64 = 4;
 
 /// Where a peer is rung: its number at the ivshmem server, and the vector it listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

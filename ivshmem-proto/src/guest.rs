@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::descriptor::{Descriptor, DescriptorError, Operation, PING_OPERATION, RawDescriptor};
-use crate::doorbell::{GuestCounts, Ring};
+use crate::doorbell::{GuestCounts, Ring, SLEEPS};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{
     GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, RING_ENTRIES, descriptor_words as d, guest_words as g,
@@ -397,12 +397,18 @@ impl<'m, M: ControlWords> Guest<'m, M> {
     }
 
     /// After an acknowledgement: whether the host sleeps, or is about to, and is to be rung at this phase
-    /// ([`crate::doorbell::AT_PROCESSED`] or [`crate::doorbell::AT_RECEIVED`]).
-    #[must_use]
+    /// ([`crate::doorbell::AT_PROCESSED`] or [`crate::doorbell::AT_RECEIVED`]). `fence` is called when all depends on a full
+    /// fence, for CPUs that leave out theirs.
     #[inline(always)]
-    pub fn host_is_armed(&self, phase: u64) -> bool {
+    pub fn host_is_armed(&self, phase: u64, fence: impl FnOnce()) -> bool {
+        // A host that sleeps has said so before it published the message that was acknowledged.
+        let armed = self.memory.load(h::armed, Relaxed);
+        if armed & (phase | SLEEPS) != SLEEPS {
+            return armed & phase != 0;
+        }
         // SYNC: pairs with the fence in `Host::arm`.
         self.memory.fence(SeqCst);
+        fence();
         self.memory.load(h::armed, Relaxed) & phase != 0
     }
 

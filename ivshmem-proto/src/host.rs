@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 use crate::descriptor::{PING_OPERATION, RawDescriptor};
-use crate::doorbell::{GuestCounts, Ring};
+use crate::doorbell::{GuestCounts, Ring, SLEEPS};
 use crate::geometry::Geometry;
 use crate::layout::{
     GUEST_MAGIC, HOST_MAGIC, LAYOUT_VERSION, PAGE_BYTES, RING_ENTRIES, WordOffset, descriptor_words as d,
@@ -121,6 +121,8 @@ pub struct Host<'m, M> {
     session: Session,
     sequence: u64,
     beats: u64,
+    /// What `armed` is when this side is awake.
+    awake: u64,
     /// What this side wrote, word by word: the page is the host's alone, and a guest that writes to it is caught.
     written: Box<[u64; PAGE_BYTES / 8]>,
 }
@@ -146,7 +148,7 @@ impl<'m, M: ControlWords> Host<'m, M> {
         }
         // What an earlier host left in the words that this one has yet to write is nobody's tampering.
         let written = Box::new(std::array::from_fn(|index| memory.load(h::magic.plus(index), Relaxed)));
-        let mut host = Self { memory, session, sequence: 0, beats: 0, written };
+        let mut host = Self { memory, session, sequence: 0, beats: 0, awake: 0, written };
         // SYNC: a sequence lock around the identity. The zero word says "being written"; the fence keeps the
         // identity's stores after it; the final Release store pairs with the guest's Acquire load in
         // `Guest::renegotiate`, which reads the publish word before and after.
@@ -464,7 +466,7 @@ impl<'m, M: ControlWords> Host<'m, M> {
     /// more after it, then sleep.
     #[inline]
     pub fn arm(&mut self, phases: u64) {
-        self.put(h::armed, phases, Relaxed);
+        self.put(h::armed, self.awake | phases, Relaxed);
         // SYNC: with the fence in `Guest::host_is_armed`, of two sides that each store and then look at the other's word at
         // least one sees the other's store: the guest rings, or the look that follows finds its acknowledgement.
         self.memory.fence(SeqCst);
@@ -473,7 +475,13 @@ impl<'m, M: ControlWords> Host<'m, M> {
     /// Asks no longer.
     #[inline]
     pub fn disarm(&mut self) {
-        self.put(h::armed, 0, Relaxed);
+        self.put(h::armed, self.awake, Relaxed);
+    }
+
+    /// Says whether this host sleeps at times. It must not before it has said so, and a message must lie between.
+    pub fn declare(&mut self, sleeps: bool) {
+        self.awake = if sleeps { SLEEPS } else { 0 };
+        self.disarm();
     }
 
     /// After publishing: whether the guest sleeps, or is about to, and must be rung.

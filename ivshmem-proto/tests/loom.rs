@@ -559,6 +559,7 @@ fn host_sleeps<M: ControlWords + Send + Sync + 'static>(
     of: fn(Arc<LoomRegion>) -> M,
 ) -> Race {
     let mut host = Host::open(&**region, &geometry(), TAG);
+    host.declare(true);
     drop(attach(region, &host));
     let sequence = host.publish_ping(9).unwrap();
     let theirs = of(Arc::clone(region));
@@ -570,7 +571,7 @@ fn host_sleeps<M: ControlWords + Send + Sync + 'static>(
         }
         let Event::Ping { word, token } = guest.poll() else { panic!("the ping is there") };
         guest.complete_ping(word, token);
-        guest.host_is_armed(AT_PROCESSED)
+        guest.host_is_armed(AT_PROCESSED, || ())
     });
     host.arm(AT_PROCESSED);
     let slept = !host.is_processed(sequence);

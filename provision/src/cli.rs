@@ -29,6 +29,7 @@ Exit codes:
   3    status: the VM does not run; check: the main job cannot run
   130  interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP); nothing is left behind
   ssh -- COMMAND and run end with the command's own code.
+  doorbell-server ends with 0 when a signal stops it.
 
 State is kept in $IVSHMEM_STATE_DIR (default ~/.local/state/ivshmem), kernels and images in
 $IVSHMEM_CACHE_DIR (default ~/.cache/ivshmem).";
@@ -76,7 +77,7 @@ const DOORBELL_SERVER_EXAMPLES: &str = "\
 Examples:
   provision doorbell-server --socket /tmp/bell.sock
   provision doorbell-server --socket /tmp/bell.sock --shm /dev/shm/ivshmem --vectors 4
-For each QEMU:
+For each QEMU, with as many vectors as the server:
   qemu-system-x86_64 ... -chardev socket,id=doorbell,path=/tmp/bell.sock \\
     -device ivshmem-doorbell,chardev=doorbell,vectors=2";
 
@@ -265,7 +266,7 @@ pub struct DebianArgs {
     /// Start over: a new disk and a cold boot. What the VM had written is lost.
     #[arg(long)]
     pub fresh: bool,
-    /// Boot the disk as it was left, and keep no snapshot; with --doorbell there is none either.
+    /// Boot the disk as it was left, and keep no snapshot.
     #[arg(long, conflicts_with = "fresh")]
     pub no_snapshot: bool,
     /// More for the kernel's command line, for an image that is booted by its own kernel.

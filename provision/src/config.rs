@@ -182,8 +182,7 @@ impl TryFrom<UpArgs> for UpConfig {
                     user_data,
                     ssh_port: debian.ssh_port,
                     fresh: debian.fresh,
-                    // A guest's driver of the device would be restored with interrupts that a new server made anew.
-                    snapshot: !(debian.no_snapshot || args.doorbell),
+                    snapshot: !debian.no_snapshot,
                     kernel_args: debian.kernel_args,
                 }))
             }
@@ -327,14 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn a_doorbell_has_vectors_and_rules_a_snapshot_out() {
+    fn a_doorbell_has_vectors_and_perhaps_memory_without_a_file() {
         let plain = config(&["--guest", "micro"]).unwrap();
         assert_eq!((plain.doorbell_vectors, plain.viommu), (None, false));
         let memfd = config(&["--doorbell", "--viommu", "--shm", "memfd"]).unwrap();
         assert_eq!((memfd.doorbell_vectors, memfd.viommu), (Some(2), true));
         assert_eq!(memfd.region.path.as_os_str(), MEMFD);
-        let GuestConfig::Debian(debian) = memfd.guest else { panic!("{memfd:?}") };
-        assert!(!debian.snapshot);
     }
 
     #[test]

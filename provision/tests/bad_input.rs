@@ -147,6 +147,7 @@ fn help_is_what_the_user_reads() {
         &["status", "--help"],
         &["down", "--help"],
         &["console", "--help"],
+        &["doorbell-server", "--help"],
     ] {
         let (out, _) = common::succeed(place.provision(args).env("COLUMNS", "100"));
         texts.push(out);
