@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use ivshmem_proto::adaptive::Adaptive;
 use ivshmem_proto::clock::{Clock, Ticks};
-use ivshmem_proto::cpu::{self, feature_names};
+use ivshmem_proto::cpu;
 use ivshmem_proto::doorbell::{AT_PROCESSED, GuestWait, Ring};
 use ivshmem_proto::event::{Event, Woken};
 use ivshmem_proto::geometry::Geometry;
@@ -32,9 +32,6 @@ const WARMUP: u64 = 100;
 const MESSAGES_PER_LOOK: u64 = 1024;
 /// Between two looks for somebody who answers: both guests may share a CPU of the host.
 const NAP: Duration = Duration::from_millis(5);
-/// How long to look again after asking to be rung, where the peer's CPU leaves out its fences: far longer than a store
-/// stays in a CPU's buffer.
-const LOOK_AGAIN: Duration = Duration::from_micros(1);
 
 /// How to ring, to be rung, and to wait.
 #[derive(Debug)]
@@ -62,8 +59,6 @@ pub struct Initiator<'a> {
     adaptive: Option<Adaptive>,
     /// This CPU leaves out its fences.
     has_no_fences: bool,
-    /// The peer's does.
-    peer_has_no_fences: bool,
     peer_ring: Option<Ring>,
     peer_wait: GuestWait,
     rings_sent: u64,
@@ -82,7 +77,8 @@ impl<'a> Initiator<'a> {
     /// The region's size is none the layout allows.
     pub fn open(map: &'a Mapping, clock: Clock, stop: &'a AtomicBool, way: Way) -> anyhow::Result<Self> {
         let geometry = Geometry::for_payload(map.bytes(), 0)?;
-        let host = Host::open_with_ring(map, &geometry, random_u64(), way.ring);
+        let mut host = Host::open_with_ring(map, &geometry, random_u64(), way.ring);
+        host.declare(way.event.is_some());
         Ok(Self {
             map,
             host,
@@ -91,7 +87,6 @@ impl<'a> Initiator<'a> {
             adaptive: way.wait.adaptive.then(Adaptive::default),
             way,
             has_no_fences: cpu::is_tcg(),
-            peer_has_no_fences: false,
             peer_ring: None,
             peer_wait: GuestWait::POLL,
             rings_sent: 0,
@@ -137,7 +132,6 @@ impl<'a> Initiator<'a> {
                 "the peer says that it is rung at {ring}, and this server knows no such: is it at another server?"
             );
         }
-        self.peer_has_no_fences = feature_names(report.cpu_features).contains(&"tcg");
         (self.peer_ring, self.peer_wait) = (report.ring, report.wait);
         Ok(true)
     }
@@ -340,13 +334,12 @@ impl<'a> Initiator<'a> {
         if let (Some(bell), true) = (&self.way.bell, self.has_no_fences) {
             bell.fence();
         }
-        let again = if self.peer_has_no_fences { LOOK_AGAIN } else { Duration::ZERO };
-        if let Some(seen) = self.look_until(self.clock.after(self.clock.now(), again), &ready) {
+        if ready(&self.host) {
+            let seen = self.clock.now();
             self.host.disarm();
             return Ok(Some(seen));
         }
-        let (Some(event), bell) = (&mut self.way.event, &mut self.way.bell) else { return Ok(None) };
-        let socket = match bell {
+        let socket = match &self.way.bell {
             Some(Bell::Peers(peers)) => peers.socket(),
             _ => None,
         };
