@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+use ivshmem_proto::lane::Lane;
 use ivshmem_proto::wire::{Spin, WaitSource};
 
 use crate::inject::Injection;
@@ -46,6 +47,23 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["map", "device"])]
     pub server: Option<PathBuf>,
 
+    /// Share the region with other pairs: use the I-th of N equal parts only, from 0; N is a power of two
+    #[arg(long, value_name = "I/N", default_value_t = Lane::WHOLE)]
+    pub lane: Lane,
+
+    /// Ask instead of answering: N round trips with the guest-reader that answers in this lane, such as one in another
+    /// guest; prints a line RESULT {json} and ends
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MESSAGES_MAX), conflicts_with_all = ["inject", "spin"])]
+    pub initiate: Option<u64>,
+
+    /// With --initiate: longest wait for one answer before the message counts as lost
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time, requires = "initiate")]
+    pub timeout: Duration,
+
+    /// With --initiate: longest wait for somebody who answers
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time, requires = "initiate")]
+    pub peer_timeout: Duration,
+
     /// Pin to this CPU
     #[arg(long, value_name = "N")]
     pub cpu: Option<u32>,
@@ -62,6 +80,17 @@ pub struct Args {
     pub inject: Option<Injection>,
 }
 
+/// Messages of an initiator at the most.
+const MESSAGES_MAX: u64 = 1_000_000_000;
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        Ok(_) => Err("give a time above 0, such as 5s".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   guest-reader                        in a guest, as root: the only device
@@ -71,9 +100,13 @@ Examples:
   guest-reader --wait uio             asleep until the host rings
   guest-reader --server PATH --wait adaptive
                                       on the host, as a peer of the server
+  guest-reader --lane 1/2 --wait uio  the second half of the region only
+  guest-reader --lane 1/2 --wait uio --initiate 10000
+                                      in another guest: round trips with that one
 
 Serves one session after another; SIGINT or SIGTERM ends it.
-Exit status: 0 stopped on request, 1 failed, 2 usage.";
+Exit status: 0 stopped on request or every message ok, 1 failed, 2 usage,
+3 some messages of --initiate are not ok.";
 
 /// What to map.
 #[derive(Debug, Clone, PartialEq, Eq)]

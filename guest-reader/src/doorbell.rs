@@ -13,9 +13,9 @@ use ivshmem_proto::peers::Peers;
 use ivshmem_proto::wire::WaitWish;
 
 /// The longest sleep: the heartbeat moves, and a message whose interrupt was lost is found.
-const NET: Duration = Duration::from_millis(100);
+pub(crate) const NET: Duration = Duration::from_millis(100);
 /// How long a native guest waits for the server to tell of the host whose session it joins.
-const INTRODUCTION: Duration = Duration::from_secs(1);
+pub(crate) const INTRODUCTION: Duration = Duration::from_secs(1);
 
 /// What rings.
 #[derive(Debug)]
@@ -27,8 +27,18 @@ pub enum Bell {
 }
 
 impl Bell {
+    /// This side's own number at the server, rung at `vector`; `None` while the device has none.
+    #[must_use]
+    pub fn own_ring(&self, vector: u16) -> Option<Ring> {
+        match self {
+            Self::Registers(registers) => registers.iv_position().map(|peer| Ring { peer, vector }),
+            Self::Peers(peers) => Some(peers.own_ring()),
+        }
+    }
+
+    /// Rings a peer; one that is not there is nobody's harm.
     #[inline]
-    fn ring(&mut self, ring: Ring) {
+    pub fn ring(&mut self, ring: Ring) {
         match self {
             Self::Registers(registers) => registers.ring(ring),
             // A host that is gone need not be rung.
@@ -40,7 +50,7 @@ impl Bell {
 
     /// A full fence where the CPU leaves out its own.
     #[inline]
-    fn fence(&self) {
+    pub fn fence(&self) {
         if let Self::Registers(registers) = self
             && cpu::is_tcg()
         {

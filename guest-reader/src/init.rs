@@ -33,6 +33,8 @@ pub fn mount_all() -> anyhow::Result<()> {
 
 /// Switches the machine off: an init must not return.
 pub fn power_off() -> ! {
+    // The console is a serial port: what is still on its way would be lost.
+    let _ = nix::sys::termios::tcdrain(std::io::stdout());
     nix::unistd::sync();
     let _ = reboot(RebootMode::RB_POWER_OFF);
     unreachable!("reboot(2) does not return to an init that may call it")

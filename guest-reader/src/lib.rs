@@ -7,6 +7,7 @@
 //! - [`waiting`]: looking, or being told through a [`doorbell`]
 //! - [`serve`]: the loop that answers; [`verify`]: checks of content; [`inject`]: faults on request, to prove that the
 //!   host notices
+//! - [`initiate`]: asking instead of answering, as another guest's peer; [`outcome`]: what came of it
 //! - [`init`]: what a process must do when it is the whole userland of a virtual machine; [`modules`]: loading the drivers
 //!   that lie beside it there
 //! - [`run`]: the order of it all
@@ -17,9 +18,11 @@ pub mod cli;
 pub mod device;
 pub mod doorbell;
 pub mod init;
+pub mod initiate;
 pub mod inject;
 pub mod memory_type;
 pub mod modules;
+pub mod outcome;
 pub mod rates;
 pub mod run;
 pub mod serve;

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use guest_reader::run::{NoSuchCpu, Usage, run};
+use guest_reader::run::{Ended, NoSuchCpu, Usage, run};
 use guest_reader::{cli::Args, init};
 
 /// What clap exits with, too.
 const USAGE: u8 = 2;
+/// What host-writer exits with, too.
+const SOME_NOT_OK: u8 = 3;
 
 fn main() -> ExitCode {
     let is_init = init::is_init();
@@ -39,7 +41,8 @@ fn main() -> ExitCode {
         init::power_off();
     }
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::SomeNotOk) => ExitCode::from(SOME_NOT_OK),
         Err(error) if error.is::<NoSuchCpu>() || error.is::<Usage>() => ExitCode::from(USAGE),
         Err(_) => ExitCode::FAILURE,
     }

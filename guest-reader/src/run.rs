@@ -1,11 +1,13 @@
 //! The order of things: pin, find, map, prefault, measure, announce, serve.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ivshmem_proto::clock::{Clock, monotonic_ns};
+use ivshmem_proto::doorbell::GuestWait;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::mapping::ControlPage;
@@ -20,7 +22,9 @@ use crate::cli::Args;
 use crate::device::Device;
 use crate::doorbell::Doorbell;
 use crate::init::tell;
+use crate::initiate::{Initiator, Way};
 use crate::inject::Faults;
+use crate::outcome::End;
 use crate::serve::{STALL_LIMIT, Server};
 use crate::source::Source;
 use crate::{memory_type, rates};
@@ -36,13 +40,22 @@ pub struct NoSuchCpu {
 /// Flags that do not go together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Usage(String);
+pub struct Usage(pub(crate) String);
 
-/// Runs guest-reader until a signal ends it.
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Stopped on request, or with every message ok.
+    Well,
+    /// An initiator's messages are not all ok.
+    SomeNotOk,
+}
+
+/// Runs guest-reader until a signal ends it, or an initiator until it is done.
 ///
 /// # Errors
-/// No device, no rights, an unusable region, or a CPU that is not there.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+/// No device, no rights, an unusable region, a CPU that is not there, or nobody who answers an initiator.
+pub fn run(args: &Args) -> anyhow::Result<Ended> {
     args.check().map_err(Usage)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -52,6 +65,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         affinity::pin_current_thread(cpu).map_err(|errno| NoSuchCpu { cpu, errno })?;
     }
     let mut source = Source::choose(args)?;
+    if let Some(messages) = args.initiate {
+        return initiate(args, source, messages, &stop);
+    }
     let map = &source.map;
     map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
     map.prefault();
@@ -63,19 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         source.bell.take().map(|bell| Doorbell::new(bell, source.event.take(), source.wait.adaptive, stamp));
     let incarnation = monotonic_ns() ^ u64::from(std::process::id()) << 48;
     let guest = Guest::announce(map, map.bytes(), incarnation);
-    let ready = format!(
-        "READY version={} device={} map={} wait={} bytes={} kernel={}",
-        report.tool_version,
-        report.device,
-        report.map_kind,
-        report.wait,
-        map.bytes(),
-        report.kernel_release
-    );
-    eprintln!("guest-reader: {ready}");
-    if let Some(port) = &args.ready_port {
-        tell(port, &ready);
-    }
+    announce(args, &ready(args, &source, source.wait, &report.kernel_release));
     if let Some(note) = note(&report) {
         eprintln!("guest-reader: note: {note}");
     }
@@ -95,7 +99,57 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     server.serve(&stop, |line| eprintln!("guest-reader: {line}"));
     eprintln!("guest-reader: stopped on request");
-    Ok(())
+    Ok(Ended::Well)
+}
+
+/// Asks instead of answering.
+fn initiate(args: &Args, mut source: Source, messages: u64, stop: &AtomicBool) -> anyhow::Result<Ended> {
+    source
+        .map
+        .own(ControlPage::Host)
+        .context("another initiator or a host-writer is running here; stop it first")?;
+    source.map.prefault();
+    let clock = Clock::calibrated();
+    let uts = uname().context("ask for the kernel's name")?;
+    let line = ready(args, &source, source.wait, &uts.release().to_string_lossy());
+    announce(args, &format!("{line} initiate={messages}"));
+    let (bell, event) = (source.bell.take(), source.event.take());
+    let ring = bell.as_ref().and_then(|bell| bell.own_ring(args.vector));
+    let way = Way { bell, event, ring, wait: source.wait, patience: args.timeout };
+    let mut initiator = Initiator::open(&source.map, clock, stop, way)?;
+    if !initiator.meet(args.peer_timeout)? {
+        return Ok(Ended::Well);
+    }
+    let outcome = initiator.ask(messages);
+    if let Some(trouble) = &outcome.trouble {
+        eprintln!("guest-reader: {trouble}");
+    }
+    let result = format!("RESULT {}", outcome.json(args.lane, &clock));
+    // Whoever does not read it has seen enough.
+    let _ = writeln!(std::io::stdout(), "{result}");
+    if let Some(port) = &args.ready_port {
+        tell(port, &result);
+    }
+    Ok(if outcome.is_all_ok() || outcome.end == End::Interrupted { Ended::Well } else { Ended::SomeNotOk })
+}
+
+/// The line that says that all is set up.
+fn ready(args: &Args, source: &Source, wait: GuestWait, kernel_release: &str) -> String {
+    let device = source.device.as_ref().map_or("none", |device| &device.bdf);
+    let lane = if args.lane.is_whole() { String::new() } else { format!(" lane={}", args.lane) };
+    format!(
+        "READY version={} device={device} map={} wait={wait} bytes={} kernel={kernel_release}{lane}",
+        env!("CARGO_PKG_VERSION"),
+        source.kind,
+        source.map.bytes(),
+    )
+}
+
+fn announce(args: &Args, ready: &str) {
+    eprintln!("guest-reader: {ready}");
+    if let Some(port) = &args.ready_port {
+        tell(port, ready);
+    }
 }
 
 /// What the type of the mapping costs, from the rates of the fastest kernel.

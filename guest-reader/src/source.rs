@@ -17,6 +17,7 @@ use crate::binding::{self, Driver};
 use crate::cli::{Args, MapChoice};
 use crate::device::{Device, PCI_DEVICES};
 use crate::doorbell::Bell;
+use crate::run::Usage;
 use crate::{uio, vfio};
 
 /// How long a server may take to say what it has.
@@ -47,8 +48,16 @@ impl Source {
     /// By the command line.
     ///
     /// # Errors
-    /// No device, server, driver, or rights; a vector that does not exist; a region that cannot be mapped.
+    /// No device, server, driver, or rights; a vector that does not exist; a region that cannot be mapped, or is too small
+    /// for so many lanes.
     pub fn choose(args: &Args) -> anyhow::Result<Self> {
+        let source = Self::find(args)?;
+        let map =
+            source.map.lane(args.lane).map_err(|error| Usage(format!("--lane {}: {error}", args.lane)))?;
+        Ok(Self { map, ..source })
+    }
+
+    fn find(args: &Args) -> anyhow::Result<Self> {
         if let Some(path) = &args.server {
             return Self::of_server(path, args);
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`layout`]: the region, byte by byte, pinned by compile-time assertions
 //! - [`region_file`], [`mapping`]: the file on the host, the PCI BAR in the guest, and their mapping
+//! - [`lane`]: dividing a region among many peers
 //! - [`memory`]: the only doors through which shared memory is touched
 //! - [`word`], [`wire`], [`descriptor`], [`geometry`], [`report`]: what crosses the boundary, and its validation
 //! - [`host`], [`guest`]: the two halves of the two-phase acknowledgement, as state machines that do no I/O
@@ -31,6 +32,7 @@ pub mod frame;
 pub mod geometry;
 pub mod guest;
 pub mod host;
+pub mod lane;
 pub mod layout;
 pub mod mapping;
 pub mod memory;

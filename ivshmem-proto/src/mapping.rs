@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use nix::errno::Errno;
@@ -20,7 +21,8 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use crate::copy::{self, Kernel};
 use crate::doorbell::Ring;
 use crate::geometry::PayloadRange;
-use crate::layout::{PAGE_BYTES, WordOffset};
+use crate::lane::{Lane, LaneError};
+use crate::layout::{PAGE_BYTES, REGION_BYTES_MAX, WordOffset};
 use crate::memory::{ControlWords, Payload};
 use crate::region_file::{RegionFileError, check_size, open_existing};
 use crate::wire::MapKind;
@@ -49,6 +51,14 @@ pub enum MapError {
         path: PathBuf,
         /// What the kernel said.
         error: io::Error,
+    },
+    /// It has no such lane.
+    #[error("{path}: {error}")]
+    Lane {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: LaneError,
     },
     /// Another process plays the same side.
     #[error("another process owns the {page:?} page of {path}")]
@@ -79,17 +89,51 @@ pub enum ControlPage {
     Guest,
 }
 
-/// A shared, writable mapping of a whole region.
+/// A shared, writable mapping of a region, or of a lane of one.
 #[derive(Debug)]
 pub struct Mapping {
     map: MmapRaw,
+    /// The first byte: of the mapping, or of the lane in it.
+    base: NonNull<u8>,
+    /// How far that is into the mapping, and how many bytes are ours.
+    start: usize,
+    length: usize,
     file: File,
     path: PathBuf,
     /// Mapped write-combining: neither stores nor loads keep their order by themselves, control words included.
     is_write_combined: bool,
 }
 
+// SAFETY: `base` points into `map`, which may go to and be used by any thread; all access through it is by atomics and
+// raw-pointer copies, as for memory that other processes write.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
 impl Mapping {
+    fn new(map: MmapRaw, file: File, path: PathBuf, is_write_combined: bool) -> Result<Self, MapError> {
+        let Some(base) = NonNull::new(map.as_mut_ptr()) else {
+            return Err(MapError::Map { path, error: io::Error::other("mapped at address zero") });
+        };
+        let length = map.len();
+        Ok(Self { map, base, start: 0, length, file, path, is_write_combined })
+    }
+
+    /// Only a lane of it: nothing outside can be touched any more.
+    ///
+    /// # Errors
+    /// [`MapError::Lane`] when it is too small for so many.
+    pub fn lane(mut self, lane: Lane) -> Result<Self, MapError> {
+        let (start, bytes) =
+            lane.part_of(self.bytes()).map_err(|error| MapError::Lane { path: self.path.clone(), error })?;
+        // Below the mapped length, which is a usize.
+        let (start, length) = (start as usize, bytes as usize);
+        // SAFETY: `part_of` returns a part of the `self.length` bytes that begin at `base` and are mapped.
+        self.base = unsafe { self.base.add(start) };
+        (self.start, self.length) = (self.start + start, length);
+        Ok(self)
+    }
+
     /// Maps all of `path`: a region file, or a BAR's `resource2` or `resource2_wc` in sysfs.
     ///
     /// # Errors
@@ -102,7 +146,7 @@ impl Mapping {
         let length = usize::try_from(bytes).map_err(|e| io(io::Error::other(e)))?;
         let map = MmapOptions::new().len(length).map_raw(&file).map_err(io)?;
         let is_write_combined = path.file_name().is_some_and(|name| name == MapKind::Resource2Wc.name());
-        Ok(Self { map, file, path: path.to_owned(), is_write_combined })
+        Self::new(map, file, path.to_owned(), is_write_combined)
     }
 
     /// Maps the region behind a descriptor that a server gave: a file or a memfd. Opened anew, because every peer of the
@@ -129,24 +173,25 @@ impl Mapping {
         let io = |error| MapError::Map { path: path.clone(), error };
         let length = usize::try_from(bytes).map_err(|e| io(io::Error::other(e)))?;
         let map = MmapOptions::new().offset(offset).len(length).map_raw(&file).map_err(io)?;
-        Ok(Self { map, file, path, is_write_combined: false })
+        Self::new(map, file, path, false)
     }
 
-    /// Claims a control page for this process, so that no second writer of the same side can start. The claim
-    /// is a lock on those bytes of the file and ends with the mapping.
+    /// Claims a side for this process, so that no second writer of it can start here or in a lane that overlaps. The claim
+    /// is a lock on bytes beyond any region's end, a range for each side, and ends with the mapping.
     ///
     /// # Errors
     /// [`MapError::Owned`] when another process holds it.
     pub fn own(&self, page: ControlPage) -> Result<(), MapError> {
-        let start = match page {
-            ControlPage::Host => 0,
-            ControlPage::Guest => PAGE_BYTES as i64,
+        let side = match page {
+            ControlPage::Host => REGION_BYTES_MAX,
+            ControlPage::Guest => 2 * REGION_BYTES_MAX,
         };
         let lock = libc::flock {
             l_type: libc::F_WRLCK as i16,
             l_whence: libc::SEEK_SET as i16,
-            l_start: start,
-            l_len: PAGE_BYTES as i64,
+            // Below 2^42: `start` and `length` lie in a region.
+            l_start: (side + self.start as u64) as i64,
+            l_len: self.length as i64,
             l_pid: 0,
         };
         match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock)) {
@@ -156,10 +201,10 @@ impl Mapping {
         }
     }
 
-    /// Mapped bytes.
+    /// Bytes of the region, or of the lane.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.map.len() as u64
+        self.length as u64
     }
 
     /// The file that is mapped.
@@ -171,13 +216,13 @@ impl Mapping {
     /// Makes every page present, so that no first touch lands inside a timer. Asks the kernel to populate the
     /// mapping for writing; where it cannot (a BAR, an old kernel) reads one word of every page.
     pub fn prefault(&self) {
-        if self.map.advise(Advice::PopulateWrite).is_ok() {
+        if self.map.advise_range(Advice::PopulateWrite, self.start, self.length).is_ok() {
             return;
         }
-        for offset in (0..self.map.len()).step_by(PAGE_BYTES) {
-            // SAFETY: `offset` is page aligned and below the mapping's length, so the pointer is valid for a
+        for offset in (0..self.length).step_by(PAGE_BYTES) {
+            // SAFETY: `offset` is page aligned and below our length, so the pointer is valid for a
             // u64 and aligned; the mapping outlives the borrow; an atomic load tolerates concurrent writers.
-            let word = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) };
+            let word = unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) };
             std::hint::black_box(word.load(Ordering::Relaxed));
         }
     }
@@ -189,27 +234,28 @@ impl Mapping {
     pub fn check_not_shrunk(&self) -> Result<(), MapError> {
         let path = || self.path.clone();
         let now = self.file.metadata().map_err(|error| MapError::Map { path: path(), error })?.len();
-        if now < self.bytes() {
-            return Err(MapError::Shrunk { path: path(), mapped: self.bytes(), now });
+        let mapped = (self.start + self.length) as u64;
+        if now < mapped {
+            return Err(MapError::Shrunk { path: path(), mapped, now });
         }
         Ok(())
     }
 
     #[inline(always)]
     fn word(&self, at: WordOffset) -> &AtomicU64 {
-        // SAFETY: a `WordOffset` is a multiple of 8 below 8 KiB by construction and every mapping is at least
-        // 64 KiB (checked by `open`) and page aligned, so the pointer is in bounds and aligned; the mapping lives
-        // as long as `self`. All access to control words in this process goes through atomics. Other processes
+        // SAFETY: a `WordOffset` is a multiple of 8 below 8 KiB by construction and every mapping and lane is at least
+        // 64 KiB (checked by `open`, `of_device` and `lane`) and page aligned, so the pointer is in bounds and aligned; the
+        // mapping lives as long as `self`. All access to control words in this process goes through atomics. Other processes
         // and the guest may write at any time, which an atomic load tolerates.
-        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at.bytes()).cast()) }
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(at.bytes()).cast()) }
     }
 
-    /// Pointer to the start of `range`, checked against the mapped length.
+    /// Pointer to the start of `range`, checked against our length.
     fn payload(&self, range: PayloadRange) -> *mut u8 {
         let end = range.offset().checked_add(range.len());
-        assert!(end.is_some_and(|end| end <= self.map.len()), "payload range outside the mapping");
+        assert!(end.is_some_and(|end| end <= self.length), "payload range outside the mapping");
         // SAFETY: the assertion above keeps the offset inside the mapping.
-        unsafe { self.map.as_mut_ptr().add(range.offset()) }
+        unsafe { self.base.as_ptr().add(range.offset()) }
     }
 }
 
@@ -476,6 +522,47 @@ mod tests {
         assert!(matches!(b.own(ControlPage::Host), Err(MapError::Owned { page: ControlPage::Host, .. })));
         drop(a);
         b.own(ControlPage::Host).unwrap();
+    }
+
+    #[test]
+    fn a_lane_is_a_region_of_its_own_within_its_bounds() {
+        let (_dir, path) = region();
+        let lane = |text: &str| Mapping::open(&path).unwrap().lane(text.parse().unwrap());
+        let (whole, second) = (lane("0/1").unwrap(), lane("1/4").unwrap());
+        assert_eq!((whole.bytes(), second.bytes()), (1 << 20, 256 << 10));
+        second.prefault();
+        second.store(host_words::session, 42, Ordering::Release);
+        let range = Geometry::for_payload(second.bytes(), 0).unwrap().payload(1, 5).unwrap();
+        second.write(range, b"hello", Kernel::Memcpy);
+        let bytes = std::fs::read(&path).unwrap();
+        let at = (256 << 10) + host_words::session.bytes();
+        assert_eq!(bytes[at], 42);
+        assert_eq!(&bytes[(256 << 10) + range.offset()..][..5], b"hello");
+        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 6);
+        let beyond = Geometry::for_slots(1 << 20, 1, 0).unwrap().payload(0, 512 << 10).unwrap();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| second.scan(beyond)));
+        assert!(panic.is_err(), "what lies in the next lane");
+        let small = lane("0/32").unwrap_err().to_string();
+        assert!(small.contains("has no 32 lanes"), "{small}");
+        // Only the lane has to be there still.
+        File::options().write(true).open(&path).unwrap().set_len(512 << 10).unwrap();
+        second.check_not_shrunk().unwrap();
+        assert!(whole.check_not_shrunk().is_err());
+    }
+
+    #[test]
+    fn a_side_is_owned_lane_by_lane_and_never_twice_where_lanes_overlap() {
+        let (_dir, path) = region();
+        let lane = |text: &str| Mapping::open(&path).unwrap().lane(text.parse().unwrap()).unwrap();
+        let (first, second) = (lane("0/4"), lane("1/4"));
+        first.own(ControlPage::Guest).unwrap();
+        second.own(ControlPage::Guest).unwrap();
+        for overlapping in ["0/4", "1/4", "0/2", "0/1", "3/8"] {
+            let refused = lane(overlapping).own(ControlPage::Guest);
+            assert!(matches!(refused, Err(MapError::Owned { .. })), "{overlapping}");
+        }
+        lane("0/1").own(ControlPage::Host).unwrap();
+        lane("1/2").own(ControlPage::Guest).unwrap();
     }
 
     #[test]
