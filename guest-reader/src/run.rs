@@ -21,10 +21,9 @@ use crate::device::Device;
 use crate::doorbell::Doorbell;
 use crate::init::tell;
 use crate::inject::Faults;
-
 use crate::serve::{STALL_LIMIT, Server};
 use crate::source::Source;
-use crate::{memory_type, rates};
+use crate::{memory_type, rates, rival};
 
 /// `--cpu` names a CPU that this process cannot run on.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +41,7 @@ pub struct Usage(String);
 /// Runs guest-reader until a signal ends it.
 ///
 /// # Errors
-/// No device, no rights, an unusable region, or a CPU that is not there.
+/// No device, no rights, an unusable region, one that another guest serves, or a CPU that is not there.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.check().map_err(Usage)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -55,6 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut source = Source::choose(args)?;
     let map = &source.map;
     map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
+    rival::check(map)?;
     map.prefault();
     let clock = Clock::calibrated();
     let stamp = stamp_clock(&clock);
@@ -84,6 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     kernels.learn(&report.rates);
     let server = Server {
         map,
+        report: &report,
         guest,
         clock,
         stamp,
