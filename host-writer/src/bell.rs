@@ -56,11 +56,11 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// One that waits as told. `vcpus` are those of the guest.
+    /// One that waits as told.
     ///
     /// # Errors
     /// No descriptors are to be had.
-    pub fn new(peers: Peers, wait: HostWait, vcpus: VcpuThreads) -> anyhow::Result<Self> {
+    pub fn new(peers: Peers, wait: HostWait) -> anyhow::Result<Self> {
         let event = peers.own_event()?;
         Ok(Self {
             peers,
@@ -71,7 +71,7 @@ impl Bell {
             guest: None,
             guest_has_no_fences: false,
             counts: HostCounts::default(),
-            vcpus,
+            vcpus: VcpuThreads::default(),
         })
     }
 
@@ -117,11 +117,12 @@ impl Bell {
         self.is_looking = only;
     }
 
-    /// A guest has joined: learns how to ring it.
+    /// A guest has joined: learns how to ring it. `vcpus` are its own.
     ///
     /// # Errors
     /// It is not at this server, or it cannot ring and this host was to sleep.
-    pub fn meet(&mut self, guest: &GuestReport) -> anyhow::Result<()> {
+    pub fn meet(&mut self, guest: &GuestReport, vcpus: VcpuThreads) -> anyhow::Result<()> {
+        self.vcpus = vcpus;
         self.guest_has_no_fences = feature_names(guest.cpu_features).contains(&"tcg");
         ensure!(
             guest.wait.can_ring || self.wait == HostWait::Poll,
