@@ -1,5 +1,6 @@
 //! Faults on request: the host's error paths are proven against a guest that really misbehaves.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
@@ -41,6 +42,13 @@ pub struct Injection {
     sequence: u64,
 }
 
+impl fmt::Display for Injection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = FAULTS.iter().find(|(_, fault)| *fault == self.fault).map_or("", |(name, _)| name);
+        write!(f, "{name}={}", self.sequence)
+    }
+}
+
 impl FromStr for Injection {
     type Err = String;
 
@@ -54,10 +62,24 @@ impl FromStr for Injection {
     }
 }
 
+/// Why a fault was not committed in a session of `messages` messages.
+fn never(injection: Injection, messages: u64) -> String {
+    let why = if injection.sequence > messages {
+        format!("the session had {messages} messages")
+    } else {
+        format!("message {} was of a kind that it does not exist for", injection.sequence)
+    };
+    format!("fault {injection} was not committed: {why}")
+}
+
 /// The fault to commit, if any, and what it has under way.
 #[derive(Debug, Default)]
 pub struct Faults {
     injection: Option<Injection>,
+    /// Whether it has been committed in this session.
+    committed: bool,
+    /// Whether that has been told.
+    told: bool,
     /// A message processed and not acknowledged yet.
     held: Option<(u64, Done)>,
 }
@@ -66,7 +88,7 @@ impl Faults {
     /// With the fault asked for.
     #[must_use]
     pub fn new(injection: Option<Injection>) -> Self {
-        Self { injection, held: None }
+        Self { injection, ..Self::default() }
     }
 
     /// Whether everything is done right.
@@ -80,37 +102,63 @@ impl Faults {
         self.injection == Some(Injection { fault, sequence })
     }
 
+    /// Whether the fault is to be committed on message `sequence`; then it is.
+    fn commits(&mut self, fault: Fault, sequence: u64) -> bool {
+        let hits = self.hits(fault, sequence);
+        self.committed |= hits;
+        hits
+    }
+
+    /// What to log of a fault that was committed since the last look.
+    #[inline]
+    pub fn news(&mut self) -> Option<String> {
+        if self.told || !self.committed {
+            return None;
+        }
+        self.told = true;
+        self.injection.map(|injection| format!("fault {injection} was committed"))
+    }
+
+    /// What to log of a fault at the end of a session of `messages` messages, that of no session included; the next one
+    /// begins.
+    pub fn end_session(&mut self, messages: u64) -> Option<String> {
+        let (news, committed) = (self.news(), std::mem::take(&mut self.committed));
+        (self.told, self.held) = (false, None);
+        let injection = self.injection.filter(|_| !committed && messages > 0);
+        news.or_else(|| injection.map(|injection| never(injection, messages)))
+    }
+
     /// Whether PROCESSED must be withheld from message `sequence`.
     #[must_use]
-    pub fn drops_ack(&self, sequence: u64) -> bool {
-        self.hits(Fault::DropAck, sequence)
+    pub fn drops_ack(&mut self, sequence: u64) -> bool {
+        self.commits(Fault::DropAck, sequence)
     }
 
     /// Whether the message after `sequence` is to be acknowledged instead.
     #[must_use]
-    pub fn acks_the_future(&self, sequence: u64) -> bool {
-        self.hits(Fault::FutureAck, sequence)
+    pub fn acks_the_future(&mut self, sequence: u64) -> bool {
+        self.commits(Fault::FutureAck, sequence)
     }
 
     /// Whether the slot of the fetch `sequence` is left as it was, and acknowledged all the same.
     #[must_use]
-    pub fn leaves_stale(&self, sequence: u64) -> bool {
-        self.hits(Fault::Stale, sequence)
+    pub fn leaves_stale(&mut self, sequence: u64) -> bool {
+        self.commits(Fault::Stale, sequence)
     }
 
     /// Faults around the answer to `sequence`: a word in the host's page, a verdict on the message before that changes.
-    pub fn before_answer(&self, map: &Mapping, guest: &mut Guest<'_, Mapping>, sequence: u64) {
-        if self.hits(Fault::Scribble, sequence) {
+    pub fn before_answer(&mut self, map: &Mapping, guest: &mut Guest<'_, Mapping>, sequence: u64) {
+        if self.commits(Fault::Scribble, sequence) {
             map.store(host_words::slot_bytes, u64::MAX, Ordering::Release);
         }
-        if sequence > 1 && self.hits(Fault::FlipVerdict, sequence - 1) {
+        if sequence > 1 && self.commits(Fault::FlipVerdict, sequence - 1) {
             guest.change_verdict(sequence - 1, Verdict::Mismatch);
         }
     }
 
     /// Keeps the acknowledgement of the message back, if it is to come after those of its successors.
     pub fn holds_back(&mut self, word: u64, done: &Done) -> bool {
-        let holds = self.hits(Fault::Reorder, sequence_of(word));
+        let holds = self.commits(Fault::Reorder, sequence_of(word));
         if holds {
             self.held = Some((word, *done));
         }
@@ -130,13 +178,14 @@ impl Faults {
     }
 
     /// Damages the private copy of message `sequence` before it is checked.
-    pub fn damage(&self, sequence: u64, inbox: &mut [u8], stale: Option<Vec<u8>>) {
+    pub fn damage(&mut self, sequence: u64, inbox: &mut [u8], stale: Option<Vec<u8>>) {
         if let Some(stale) = stale {
+            self.committed = true;
             let half = inbox.len() / 2;
             inbox[half..].copy_from_slice(&stale);
         }
-        if self.hits(Fault::Corrupt, sequence)
-            && let Some(byte) = inbox.first_mut()
+        if let Some(byte) = inbox.first_mut()
+            && self.commits(Fault::Corrupt, sequence)
         {
             *byte ^= 1;
         }
@@ -173,15 +222,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_is_told_once_a_session_and_what_was_not_at_its_end() {
+        let mut faults = Faults::new(Some("drop-ack=3".parse().unwrap()));
+        assert_eq!(faults.end_session(0), None, "there was no session");
+        assert!(!faults.drops_ack(2) && faults.news().is_none());
+        assert!(faults.drops_ack(3));
+        assert_eq!(faults.news().unwrap(), "fault drop-ack=3 was committed");
+        assert_eq!((faults.news(), faults.end_session(9)), (None, None));
+        assert!(faults.drops_ack(3), "in the next session, too");
+        assert_eq!(faults.end_session(9).unwrap(), "fault drop-ack=3 was committed");
+
+        let mut torn = Faults::new(Some("torn=1005".parse().unwrap()));
+        let line = torn.end_session(510).unwrap();
+        assert_eq!(line, "fault torn=1005 was not committed: the session had 510 messages");
+        let _ = torn.stale_half(1005, &[0; 8]);
+        let line = torn.end_session(2000).unwrap();
+        assert!(line.ends_with("message 1005 was of a kind that it does not exist for"), "{line}");
+        assert_eq!(Faults::new(None).end_session(5), None);
+    }
+
+    #[test]
     fn damage_is_what_it_says() {
         let mut inbox = vec![1u8; 8];
-        let torn = Faults::new(Some("torn=1".parse().unwrap()));
+        let mut torn = Faults::new(Some("torn=1".parse().unwrap()));
         let stale = torn.stale_half(1, &inbox);
         inbox.fill(2);
         torn.damage(1, &mut inbox, stale);
         assert_eq!(inbox, [2, 2, 2, 2, 1, 1, 1, 1]);
         assert_eq!(torn.stale_half(2, &inbox), None);
-        let corrupt = Faults::new(Some("corrupt=1".parse().unwrap()));
+        let mut corrupt = Faults::new(Some("corrupt=1".parse().unwrap()));
         corrupt.damage(2, &mut inbox, None);
         assert_eq!(inbox[0], 2);
         corrupt.damage(1, &mut inbox, None);

@@ -3,6 +3,7 @@
 //! - [`cli`]: the command line
 //! - [`device`]: the PCI device in sysfs; [`memory_type`]: what the kernel made of its mapping
 //! - [`rates`]: which copy kernel is fastest here; [`choice`]: which one is taken for which size
+//! - [`rival`]: whether another guest serves the same region
 //! - [`source`]: what to map and how to be rung: a file, sysfs, [`uio`], [`vfio`] (with [`binding`]), or a server
 //! - [`waiting`]: looking, or being told through a [`doorbell`]
 //! - [`serve`]: the loop that answers; [`verify`]: checks of content; [`inject`]: faults on request, to prove that the
@@ -24,6 +25,7 @@ pub mod memory_type;
 pub mod modules;
 pub mod outcome;
 pub mod rates;
+pub mod rival;
 pub mod run;
 pub mod serve;
 pub mod source;

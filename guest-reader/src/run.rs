@@ -27,7 +27,7 @@ use crate::inject::Faults;
 use crate::outcome::End;
 use crate::serve::{STALL_LIMIT, Server};
 use crate::source::Source;
-use crate::{memory_type, rates};
+use crate::{memory_type, rates, rival};
 
 /// `--cpu` names a CPU that this process cannot run on.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,8 @@ pub enum Ended {
 /// Runs guest-reader until a signal ends it, or an initiator until it is done.
 ///
 /// # Errors
-/// No device, no rights, an unusable region, a CPU that is not there, or nobody who answers an initiator.
+/// No device, no rights, an unusable region, one that another guest serves, a CPU that is not there, or nobody who answers
+/// an initiator.
 pub fn run(args: &Args) -> anyhow::Result<Ended> {
     args.check().map_err(Usage)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -70,6 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ended> {
     }
     let map = &source.map;
     map.own(ControlPage::Guest).context("another guest-reader is running here; stop it first")?;
+    rival::check(map)?;
     map.prefault();
     let clock = Clock::calibrated();
     let stamp = stamp_clock(&clock);
@@ -87,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Ended> {
     kernels.learn(&report.rates);
     let server = Server {
         map,
+        report: &report,
         guest,
         clock,
         stamp,

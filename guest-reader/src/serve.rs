@@ -14,6 +14,7 @@ use ivshmem_proto::geometry::PayloadRange;
 use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
+use ivshmem_proto::report::GuestReport;
 use ivshmem_proto::wire::{Consume, Digest, Spin, Status};
 use ivshmem_proto::word::sequence_of;
 
@@ -34,6 +35,8 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 pub struct Server<'a> {
     /// The region.
     pub map: &'a Mapping,
+    /// What this guest tells of itself.
+    pub report: &'a GuestReport,
     /// The guest's half of the handshake over the same region.
     pub guest: Guest<'a, Mapping>,
     /// Times copies and checks.
@@ -63,6 +66,8 @@ struct Buffers {
     outbox: Vec<u8>,
     /// A slot's size in bytes.
     slot_bytes: usize,
+    /// Messages of the session that an earlier guest has answered.
+    messages_before: u64,
     /// Whether the host has closed the session.
     is_closed: bool,
 }
@@ -97,6 +102,7 @@ impl Server<'_> {
             let host = self.guest.host_ring().filter(|_| !buffers.is_closed);
             is_rung = doorbell.as_mut().is_some_and(|d| d.enter(host) || (buffers.is_closed && d.sleeps()));
         }
+        self.end_session(&buffers, &mut log);
         self.guest.leave();
     }
 
@@ -129,11 +135,15 @@ impl Server<'_> {
                         self.answer(word, descriptor, buffers, stop, &mut waiting);
                     }
                     Event::Invited { session, geometry } => {
+                        self.end_session(buffers, log);
                         // Present, not merely reserved: no first touch may land inside a copy. A slot is smaller
                         // than the mapped region, so its size is a usize.
                         let slot_bytes = geometry.slot_bytes() as usize;
                         *buffers = Buffers { inbox: touched(slot_bytes), slot_bytes, ..Buffers::default() };
+                        // Again, because another guest may have been here since: the host reads it after the echo.
+                        self.report.write(self.map);
                         self.guest.join(session, geometry);
+                        buffers.messages_before = self.guest.messages();
                         log(&format!("joined session {session}"));
                         return;
                     }
@@ -150,11 +160,27 @@ impl Server<'_> {
             if let Some(trouble) = waiting.trouble() {
                 log(&trouble);
             }
+            if let Some(news) = self.faults.news() {
+                log(&news);
+            }
             if !buffers.is_closed && self.guest.host_closed() {
+                self.end_session(buffers, log);
                 buffers.is_closed = true;
                 log("session closed by the host");
                 return;
             }
+        }
+    }
+
+    /// Says what became of the fault that was asked for.
+    fn end_session(&mut self, buffers: &Buffers, log: &mut impl FnMut(&str)) {
+        let messages = self.guest.messages();
+        // Of a session that had ended before this guest came there is nothing to say.
+        if buffers.is_closed || messages == buffers.messages_before {
+            return;
+        }
+        if let Some(line) = self.faults.end_session(messages) {
+            log(&line);
         }
     }
 

@@ -2,6 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ivshmem_proto::guest::Guest;
+use ivshmem_proto::layout::guest_words;
+use ivshmem_proto::mapping::Mapping;
+use ivshmem_proto::memory::ControlWords as _;
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_guest-reader")).args(args).output().unwrap()
@@ -75,4 +82,33 @@ fn a_failure_is_told_to_the_ready_port_in_one_line() {
     assert_eq!(output.status.code(), Some(1));
     let told = std::fs::read_to_string(&port.0).unwrap();
     assert!(told.starts_with("FAILED ") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn a_region_that_another_guest_serves_is_left_to_it() {
+    let region = File::new("served", 1 << 20);
+    let stop = Arc::new(AtomicBool::new(false));
+    // As a virtual machine's, which holds no lock here.
+    let other = std::thread::spawn({
+        let (map, stop) = (Mapping::open(&region.0).unwrap(), Arc::clone(&stop));
+        move || {
+            let mut guest = Guest::announce(&map, map.bytes(), 1);
+            while !stop.load(Ordering::Relaxed) {
+                guest.beat();
+                std::thread::yield_now();
+            }
+        }
+    });
+    let map = Mapping::open(&region.0).unwrap();
+    while map.load(guest_words::heartbeat, Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    let output = run(&["--map", region.path()]);
+    stop.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = String::from_utf8(output.stderr).unwrap();
+    let expected = "guest-reader: another guest serves this region (";
+    assert!(line.starts_with(expected) && line.ends_with("): stop it first\n"), "{line}");
+    assert_eq!(map.load(guest_words::incarnation, Ordering::Relaxed), 1, "its page is its own");
 }

@@ -13,6 +13,7 @@ use guest_reader::serve::{STALL_LIMIT, Server};
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::{DescriptorError, FETCH_SHIFT_BYTES_MAX, Operation, RawDescriptor};
+use ivshmem_proto::doorbell::GuestWait;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::host::{Host, Outcome, Presence};
@@ -21,7 +22,8 @@ use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
 use ivshmem_proto::pattern::{check_pattern, check_pattern_from, fill_pattern};
 use ivshmem_proto::region_file::ensure;
-use ivshmem_proto::wire::{ClockSource, Digest, Kind, Spin, Status, Verdict};
+use ivshmem_proto::report::{ClockReport, GuestReport, RateReport};
+use ivshmem_proto::wire::{ClockSource, Digest, Kind, MapKind, MemoryType, Spin, Status, Verdict};
 
 /// Much longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -78,11 +80,33 @@ impl Drop for Served {
     }
 }
 
+fn report() -> GuestReport {
+    GuestReport {
+        map_kind: MapKind::Resource2Wc,
+        memory_type: MemoryType::WriteBack,
+        clock: ClockReport::from(&Clock::of(ClockSource::ClockMonotonic)),
+        stamp_source: None,
+        stamp_frequency_hz: 1e9,
+        cpu_features: 0,
+        spin: Spin::Sleep,
+        spin_sleep_ns: 20_000,
+        wait: GuestWait::POLL,
+        ring: None,
+        cpu_pinned: None,
+        rates: RateReport::default(),
+        kernel_release: "6.1".into(),
+        cpu_model: "some CPU".into(),
+        device: "0000:00:03.0".into(),
+        tool_version: "1".into(),
+    }
+}
+
 fn serve(path: &Path, stall_limit: Duration, stop: &AtomicBool) {
     let map = Mapping::open(path).unwrap();
     let clock = Clock::of(ClockSource::ClockMonotonic);
     let server = Server {
         map: &map,
+        report: &report(),
         guest: Guest::announce(&map, map.bytes(), 1),
         clock,
         stamp: clock,
@@ -369,5 +393,20 @@ fn arbitrary_requests_are_all_answered_and_the_hosts_page_stays_the_hosts() {
     }
     assert!((50..350).contains(&refused), "{refused} of 400 refused: a poor mixture");
     assert_eq!(host.mend(), None);
+    served.stop();
+}
+
+#[test]
+fn a_guest_that_joins_tells_of_itself_whoever_wrote_its_page_meanwhile() {
+    let served = Served::start(1 << 20);
+    let map = Mapping::open(&served.path).unwrap();
+    let geometry = Geometry::for_payload(1 << 20, 0).unwrap();
+    drop(open(&map, &geometry, 1));
+    let visitor = GuestReport { map_kind: MapKind::File, device: "none".into(), ..report() };
+    visitor.write(&map);
+    assert_eq!(GuestReport::read(&map).unwrap().map_kind, MapKind::File);
+    let _host = open(&map, &geometry, 2);
+    let (told, own) = (GuestReport::read(&map).unwrap(), report());
+    assert_eq!((told.map_kind, told.device), (own.map_kind, own.device));
     served.stop();
 }

@@ -11,6 +11,7 @@ use crate::content::{self, Proof};
 use crate::interference::switches_now;
 use crate::link::{Link, Stopped};
 use crate::progress::Progress;
+use crate::status::RowStatus;
 use crate::stream;
 use crate::transfer::{self, Errand, Manner, Parcel, Transfer};
 use crate::working_set::WorkingSet;
@@ -40,6 +41,14 @@ pub struct Row {
     pub gap_ns: u64,
     /// Preemptions of this thread during it.
     pub switches: u64,
+}
+
+impl Row {
+    /// Whether the content arrived changed.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        self.transfer.status == RowStatus::Mismatch
+    }
 }
 
 #[cfg(test)]

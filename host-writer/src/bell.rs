@@ -50,11 +50,11 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// One that waits as told. `vcpus` are those of the guest.
+    /// One that waits as told.
     ///
     /// # Errors
     /// No descriptors are to be had.
-    pub fn new(peers: Peers, wait: HostWait, vcpus: VcpuThreads) -> anyhow::Result<Self> {
+    pub fn new(peers: Peers, wait: HostWait) -> anyhow::Result<Self> {
         let event = peers.own_event()?;
         Ok(Self {
             peers,
@@ -64,7 +64,7 @@ impl Bell {
             adaptive: Adaptive::default(),
             guest: None,
             counts: HostCounts::default(),
-            vcpus,
+            vcpus: VcpuThreads::default(),
         })
     }
 
@@ -110,11 +110,12 @@ impl Bell {
         self.is_looking = only;
     }
 
-    /// A guest has joined: learns how to ring it.
+    /// A guest has joined: learns how to ring it. `vcpus` are its own.
     ///
     /// # Errors
     /// It is not at this server, or it cannot ring and this host was to sleep.
-    pub fn meet(&mut self, guest: &GuestReport) -> anyhow::Result<()> {
+    pub fn meet(&mut self, guest: &GuestReport, vcpus: VcpuThreads) -> anyhow::Result<()> {
+        self.vcpus = vcpus;
         ensure!(
             guest.wait.can_ring || self.wait == HostWait::Poll,
             "the guest cannot ring: it is no peer of the server (it maps a file, or its device is ivshmem-plain); start it \

@@ -91,9 +91,9 @@ pub struct LatencyArgs {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub rate: Option<f64>,
 
-    /// When messages of an open loop are due
-    #[arg(long, value_enum, default_value_t = Arrivals::Uniform, requires = "rate")]
-    pub arrivals: Arrivals,
+    /// When messages of an open loop (--rate) are due [default: uniform]
+    #[arg(long, value_enum)]
+    pub arrivals: Option<Arrivals>,
 
     /// Payload of a latency message, 0 to 4KiB; the guest copies it before it acknowledges
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_payload)]
@@ -122,7 +122,7 @@ pub struct BandwidthArgs {
     #[arg(long, value_name = "LIST", value_parser = parse_frames)]
     pub frames: Option<FrameList>,
 
-    /// Payload sizes beside frames, such as 64,4KiB,1MiB
+    /// Payload sizes beside frames, such as 64,4KiB,1M; K, M and G stand for KiB, MiB and GiB
     #[arg(long, value_name = "LIST", value_parser = parse_size_list)]
     pub sizes: Option<SizeList>,
 
@@ -139,7 +139,7 @@ pub struct BandwidthArgs {
     pub duration: Option<Duration>,
 
     /// Chunked mode: how often the watermark advances; a multiple of 64 [default: 256KiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_chunk)]
     pub chunk: Option<u64>,
 
     /// Stream mode: slots in flight [default: as many as fit, at most 4]
@@ -230,7 +230,7 @@ Examples:
 Writes latency_results.csv, latency.hgrm, bandwidth_results.csv, run.json and,
 with --server, doorbell_results.csv.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
-messages are not ok, 130 interrupted.";
+messages are not ok or less than half of the --rate was sent, 130 interrupted.";
 
 /// `--wait`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -363,6 +363,18 @@ fn parse_frames(text: &str) -> Result<FrameList, String> {
         }
     }
     Ok(FrameList(list))
+}
+
+fn parse_chunk(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Err(_)
+            if text.starts_with('0')
+                && text.trim_start_matches('0').chars().all(|c| c.is_ascii_alphabetic()) =>
+        {
+            Err("a chunk of 0 bytes moves nothing; write a multiple of 64, for example 256KiB".to_owned())
+        }
+        parsed => parsed,
+    }
 }
 
 fn parse_payload(text: &str) -> Result<u64, String> {

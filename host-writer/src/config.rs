@@ -30,6 +30,8 @@ pub struct Config {
     pub latency: Option<LatencyPlan>,
     /// The bandwidth test, unless skipped.
     pub bandwidth: Option<BandwidthPlan>,
+    /// The preset asked for, and the options that changed it.
+    pub preset: Option<String>,
     /// Where and beside what it runs.
     pub circumstances: Circumstances,
     /// Longest wait for one acknowledgement.
@@ -242,6 +244,8 @@ pub struct BandwidthPlan {
     pub seed: u64,
 }
 
+/// What helps when payloads do not fit.
+const LARGER: &str = "use a larger region (provision up --shm-size) or smaller payloads";
 /// The largest payload of a sweep.
 const SWEEP_BYTES_MAX: u64 = 64 << 20;
 
@@ -274,21 +278,33 @@ impl BandwidthPlan {
                 .with_context(|| {
                     let fit =
                         (1..=slots).rev().find(|&n| Geometry::for_slots(region_bytes, n, largest).is_ok());
-                    format!("--slots {slots}: {} fit", fit.map_or_else(|| "none".into(), |n| n.to_string()))
+                    match fit {
+                        Some(fit) => format!("--slots {slots}: give --slots {fit}, which fit, or {LARGER}"),
+                        None => LARGER.to_owned(),
+                    }
                 })?,
             Mode::Stream { slots: None, .. } => (2..=SLOTS_DEFAULT)
                 .rev()
                 .find_map(|slots| Geometry::for_slots(region_bytes, slots, largest).ok())
-                .map_or_else(|| Geometry::for_payload(region_bytes, largest), Ok)?,
-            Mode::Whole | Mode::Chunked { .. } => Geometry::for_payload(region_bytes, largest)?,
+                .map_or_else(|| Geometry::for_payload(region_bytes, largest), Ok)
+                .context(LARGER)?,
+            Mode::Whole | Mode::Chunked { .. } => {
+                Geometry::for_payload(region_bytes, largest).context(LARGER)?
+            }
         };
         if let Some(chunk_bytes) = self.mode.chunk_bytes() {
             let slot = geometry.slot_bytes();
-            ensure!(chunk_bytes <= slot, "--chunk {chunk_bytes} is larger than a slot of {slot} bytes");
+            ensure!(
+                chunk_bytes <= slot,
+                "--chunk {} is larger than a slot: give a smaller chunk, {} at the most, or a larger region (provision up \
+                 --shm-size)",
+                sizes::format_size(chunk_bytes),
+                sizes::format_size(slot)
+            );
         }
         ensure!(
             self.direction != Direction::Both || geometry.slot_count() > 1,
-            "--direction both needs two slots, and payloads of {largest} bytes leave room for one"
+            "{LARGER}: --direction both needs two slots, and payloads of {largest} bytes leave room for one"
         );
         Ok(geometry)
     }
@@ -305,6 +321,9 @@ const LINE_BYTES: u64 = 64;
 
 impl LatencyPlan {
     fn new(args: &LatencyArgs, duration: Option<Duration>) -> anyhow::Result<Option<Self>> {
+        if let Some(arrivals) = args.arrivals.filter(|_| args.rate.is_none()) {
+            bail!("--arrivals {} belongs to an open loop: give its --rate, for example 50k", arrivals.name());
+        }
         let extent = match (args.messages, duration) {
             (Some(0), _) => return Ok(None),
             (Some(_), Some(_)) => {
@@ -317,7 +336,9 @@ impl LatencyPlan {
         let by_time = matches!(extent, Extent::Time(_));
         let record = args.record.unwrap_or(if by_time { Record::Histogram } else { Record::Samples });
         let pace = match args.rate {
-            Some(rate_per_s) => Pace::Open { rate_per_s, arrivals: args.arrivals },
+            Some(rate_per_s) => {
+                Pace::Open { rate_per_s, arrivals: args.arrivals.unwrap_or(Arrivals::Uniform) }
+            }
             None => Pace::Closed(args.interval),
         };
         if record == Record::Samples {
@@ -433,13 +454,21 @@ impl BandwidthPlan {
     }
 }
 
-/// What a preset stands for; options given beside it that it does not name stay.
-fn apply(preset: Preset, args: &mut Args) {
+/// What a preset stands for; options given beside it change it, or stay where it says nothing.
+/// Returns its name and what of it was changed.
+fn apply(preset: Preset, args: &mut Args) -> String {
     match preset {
         Preset::Stream4k60 => {
             args.latency.messages = args.latency.messages.or(Some(0));
             let bandwidth = &mut args.bandwidth;
             bandwidth.mode = ModeName::Stream;
+            let changes = [
+                ("--fps", bandwidth.fps.is_some_and(|fps| fps != 60.0)),
+                ("--duration", bandwidth.duration.is_some_and(|length| length != Duration::from_secs(10))),
+                ("--frames", bandwidth.frames.is_some()),
+                ("--sizes", bandwidth.sizes.is_some()),
+                ("--sweep", bandwidth.sweep),
+            ];
             let others = bandwidth.frames.is_some() || bandwidth.sizes.is_some() || bandwidth.sweep;
             if !others {
                 bandwidth.frames = Some(crate::cli::FrameList(vec![FrameFormat::Uhd4k]));
@@ -447,6 +476,11 @@ fn apply(preset: Preset, args: &mut Args) {
             bandwidth.fps = bandwidth.fps.or(Some(60.0));
             bandwidth.duration = bandwidth.duration.or(Some(Duration::from_secs(10)));
             bandwidth.verify = Digest::None;
+            let changed: Vec<_> = changes.iter().filter(|(_, is)| *is).map(|&(flag, _)| flag).collect();
+            match changed[..] {
+                [] => "4k60".to_owned(),
+                _ => format!("4k60 changed by {}", changed.join(", ")),
+            }
         }
     }
 }
@@ -455,9 +489,7 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(mut args: Args) -> anyhow::Result<Self> {
-        if let Some(preset) = args.preset {
-            apply(preset, &mut args);
-        }
+        let preset = args.preset.map(|preset| apply(preset, &mut args));
         let is_stream = args.bandwidth.mode == ModeName::Stream;
         ensure!(
             args.bandwidth.duration != Some(Duration::ZERO),
@@ -485,6 +517,7 @@ impl TryFrom<Args> for Config {
             out: args.out,
             latency,
             bandwidth,
+            preset,
             circumstances: args.circumstances,
             timeout: args.timeout,
             guest_timeout: args.guest_timeout,
@@ -541,6 +574,14 @@ mod tests {
         assert_eq!(config.latency, None);
         assert_eq!(plan.mode, Mode::Stream { slots: None, fps: Some(60.0) });
         assert_eq!((plan.extent, plan.digest), (Extent::Time(Duration::from_secs(10)), Digest::None));
+        assert_eq!(config.preset.unwrap(), "4k60");
+    }
+
+    #[test]
+    fn a_preset_that_was_changed_says_by_what() {
+        let config = config(&["--preset", "4k60", "--fps", "30", "--frames", "1080p"]).unwrap();
+        assert_eq!(config.preset.unwrap(), "4k60 changed by --fps, --frames");
+        assert_eq!(config.bandwidth.unwrap().mode, Mode::Stream { slots: None, fps: Some(30.0) });
     }
 
     #[test]
@@ -555,6 +596,7 @@ mod tests {
             (&["--fps", "60"], "--fps belongs to --mode stream"),
             (&["--consume", "scan"], "add --verify none"),
             (&["--mode", "chunked", "--direction", "both"], "--mode whole only"),
+            (&["--arrivals", "poisson"], "give its --rate, for example 50k"),
             (&["--one-way", "--record", "histogram"], "needs every sample"),
             (&["--messages", "60000000"], "add --record histogram"),
             (&["--messages", "5", "--duration", "1s"], "give one"),
@@ -573,17 +615,21 @@ mod tests {
         let stream = bandwidth(&["--mode", "stream", "--slots", "4"]);
         assert_eq!(stream.geometry(128 << 20, 24_883_200).unwrap().slot_count(), 4);
         let error = format!("{:#}", stream.geometry(64 << 20, 24_883_200).unwrap_err());
-        assert!(error.starts_with("--slots 4: 2 fit: a payload of 24883200 bytes"), "{error}");
+        assert!(error.starts_with("--slots 4: give --slots 2, which fit, or use a larger region"), "{error}");
         let by_default = bandwidth(&["--mode", "stream"]);
         assert_eq!(by_default.geometry(64 << 20, 24_883_200).unwrap().slot_count(), 2);
         assert_eq!(by_default.geometry(64 << 20, 4096).unwrap().slot_count(), SLOTS_DEFAULT);
         let chunked = bandwidth(&["--mode", "chunked", "--chunk", "1MiB"]);
         let error = chunked.geometry(1 << 20, 4096).unwrap_err().to_string();
-        assert_eq!(error, "--chunk 1048576 is larger than a slot of 520192 bytes");
+        assert_eq!(
+            error,
+            "--chunk 1MiB is larger than a slot: give a smaller chunk, 508KiB at the most, or a larger region (provision up --shm-size)"
+        );
         let error = bandwidth(&["--direction", "both"]).geometry(1 << 20, 600_000).unwrap_err().to_string();
         assert_eq!(
             error,
-            "--direction both needs two slots, and payloads of 600000 bytes leave room for one"
+            "use a larger region (provision up --shm-size) or smaller payloads: --direction both needs two slots, and payloads \
+             of 600000 bytes leave room for one"
         );
     }
 }

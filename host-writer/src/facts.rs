@@ -12,7 +12,7 @@ use crate::latency::Measured;
 use crate::load::LoadRecord;
 use crate::median::lower_median;
 use crate::one_way::OneWay;
-use crate::run_json::{BandwidthFacts, LatencyFacts, LoadFacts, Percentiles};
+use crate::run_json::{BandwidthFacts, FirstMismatch, LatencyFacts, LoadFacts, Percentiles};
 use crate::status::{Counts, RowStatus};
 
 /// What has been measured so far; grows while the run lasts, so that an early end loses nothing.
@@ -107,6 +107,9 @@ pub fn latency(plan: &LatencyPlan, results: &Results) -> LatencyFacts {
     }
 }
 
+/// What the rates of an open loop are.
+const PACED: &str = "total rates are those asked for with --fps, not what the link can do";
+
 /// The bandwidth test; `llc_bytes` is the last-level cache of the CPU it ran on.
 #[must_use]
 pub fn bandwidth(
@@ -135,6 +138,7 @@ pub fn bandwidth(
         chunk_bytes: plan.mode.chunk_bytes(),
         slots: geometry.slot_count(),
         fps,
+        note: fps.map(|_| PACED),
         cache: plan.cache.name(),
         working_set_bytes: results.working_set_bytes,
         llc_bytes,
@@ -142,7 +146,14 @@ pub fn bandwidth(
         verify: plan.digest.name(),
         verify_every: plan.verify_every,
         verified: rows.iter().filter(|row| row.transfer.verified).count() as u64,
+        checked: rows.iter().filter(|row| row.transfer.verified || row.is_mismatch()).count() as u64,
         verifiable: arrived,
+        first_mismatch: rows.iter().find(|row| row.is_mismatch()).map(|row| FirstMismatch {
+            frame_type: row.size.name(),
+            iteration: row.iteration,
+            message: row.transfer.sequence,
+            offset_bytes: row.transfer.mismatch_offset,
+        }),
         sustained_fps: periods
             .iter()
             .filter_map(|(name, periods)| {

@@ -37,6 +37,8 @@ pub struct RunJson {
     pub interrupted: bool,
     /// How host-writer was called.
     pub command_line: Vec<String>,
+    /// The preset asked for, and the options that changed it.
+    pub preset: Option<String>,
     /// The session.
     pub session: String,
     /// The region.
@@ -47,6 +49,9 @@ pub struct RunJson {
     pub guest: GuestFacts,
     /// What provision knows of the virtual machine; null without one.
     pub vm: Option<Value>,
+    /// The live VM that has this region, when a process on this host answered instead of its guest: then `vm` is null, and no
+    /// figure is that VM's.
+    pub vm_beside: Option<String>,
     /// The kernel the largest payloads were copied with on the host; null without a bandwidth test.
     pub copy_kernel: Option<&'static str>,
     /// The kernels measured for it before the test.
@@ -318,6 +323,16 @@ pub struct LatencyFacts {
     pub status_counts: BTreeMap<&'static str, u64>,
 }
 
+impl LatencyFacts {
+    /// Whether less than half the rate asked for was sent: then more than half of what was due in the time of the test was
+    /// not.
+    #[must_use]
+    pub fn is_far_from_its_rate(&self) -> bool {
+        self.missed_rate
+            && self.rate_per_s.zip(self.achieved_per_s).is_some_and(|(asked, sent)| sent < asked / 2.0)
+    }
+}
+
 /// A histogram's figures in nanoseconds, of three significant digits; null where fewer than ten samples lie beyond.
 #[derive(Debug, Serialize)]
 pub struct Percentiles {
@@ -379,6 +394,8 @@ pub struct BandwidthFacts {
     pub slots: u64,
     /// Frames a second asked for.
     pub fps: Option<f64>,
+    /// What to know of the rates.
+    pub note: Option<&'static str>,
     /// `warm` or `cold`.
     pub cache: &'static str,
     /// Size of the working set that cold payloads come from; of the largest size.
@@ -393,8 +410,12 @@ pub struct BandwidthFacts {
     pub verify_every: u64,
     /// Payloads found intact.
     pub verified: u64,
+    /// Payloads that were checked.
+    pub checked: u64,
     /// Payloads that arrived.
     pub verifiable: u64,
+    /// The first that was found changed.
+    pub first_mismatch: Option<FirstMismatch>,
     /// Frames a second from the first to the last, by size name; a stream's only.
     pub sustained_fps: BTreeMap<String, f64>,
     /// The median time from one frame's end to the next, by size name; a stream's only.
@@ -409,6 +430,19 @@ pub struct BandwidthFacts {
     pub ok: u64,
     /// How the others ended.
     pub status_counts: BTreeMap<&'static str, u64>,
+}
+
+/// A payload that arrived changed.
+#[derive(Debug, Serialize)]
+pub struct FirstMismatch {
+    /// Its size by name.
+    pub frame_type: String,
+    /// Which of its size and direction, from 1.
+    pub iteration: u64,
+    /// Its message's number in the session.
+    pub message: u64,
+    /// The first wrong byte; null where the check does not tell.
+    pub offset_bytes: Option<u64>,
 }
 
 /// What ran beside the test.

@@ -1,7 +1,7 @@
-//! Payload sizes in words: whole numbers of bytes, KiB, MiB, GiB or TiB.
+//! Sizes in words: whole numbers of bytes, KiB, MiB, GiB or TiB, for which K, M, G and T stand, too: units are those of 1024
+//! only.
 //!
-//! `4k` is the name of a frame of 24,883,200 bytes, so a bare `k` is refused instead of guessed at, and units are those
-//! of 1024 only.
+//! `4k` is the name of a frame of 24,883,200 bytes: among payload sizes it is refused instead of guessed at.
 
 use ivshmem_proto::frame::FrameFormat;
 
@@ -14,14 +14,15 @@ pub const SWEEP_MIN_BYTES: u64 = 64;
 const UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// One size in bytes: `64`, `64B`, `4KiB`, `1MiB`.
+/// One size in bytes: `64`, `64B`, `4KiB`, `1M`.
 ///
 /// # Errors
 /// One line, for anything else, 0, or more than [`SIZE_MAX_BYTES`].
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, bytes)| bytes);
+    let is = |name: &str| name == unit || (unit != "b" && unit.eq_ignore_ascii_case(&name[..1]));
+    let factor = UNITS.iter().find(|(name, _)| is(name)).map(|&(_, bytes)| bytes);
     let factor = match factor {
         _ if number.is_empty() => None,
         None if unit.is_empty() => Some(1),
@@ -44,14 +45,8 @@ fn not_a_size(text: &str, number: &str, unit: &str) -> String {
         let name = name.to_ascii_lowercase();
         unit == name || unit == name[..1] || unit == name.replace('i', "")
     });
-    match (FrameFormat::from_name(text), meant) {
-        (Some(_), Some((name, _))) => {
-            format!("'{text}' is the name of a frame, not a size; write {number}{name}")
-        }
-        (Some(_), None) => {
-            format!("'{text}' is the name of a frame, not a size; write bytes, for example 4KiB")
-        }
-        (None, Some((name, _))) if !number.is_empty() => format!("'{text}' is no size; write {number}{name}"),
+    match meant {
+        Some((name, _)) if !number.is_empty() => format!("'{text}' is no size; write {number}{name}"),
         _ => format!("'{text}' is no size; write whole bytes, for example 64, 4KiB or 1MiB"),
     }
 }
@@ -59,10 +54,15 @@ fn not_a_size(text: &str, number: &str, unit: &str) -> String {
 /// Sizes in bytes, separated by commas, in the order given and without repeats.
 ///
 /// # Errors
-/// That of the first that [`parse_size`] refuses.
+/// That of the first that [`parse_size`] refuses, or one that is the name of a frame.
 pub fn parse_sizes(text: &str) -> Result<Vec<u64>, String> {
     let mut sizes = Vec::new();
     for size in text.split(',') {
+        if FrameFormat::from_name(size).is_some() {
+            return Err(format!(
+                "'{size}' is the name of a frame; write --frames {size}, or a size such as 4KiB"
+            ));
+        }
         let bytes = parse_size(size)?;
         if !sizes.contains(&bytes) {
             sizes.push(bytes);
@@ -106,20 +106,20 @@ mod tests {
             ("1024GiB", 1 << 40),
             ("24883200B", 24_883_200),
             ("007", 7),
+            ("4K", 4096),
+            ("64k", 64 << 10),
+            ("200M", 200 << 20),
+            ("1g", 1 << 30),
+            ("1T", 1 << 40),
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused_with_what_to_write() {
+    fn what_is_no_size_is_refused_with_what_to_write() {
         for (text, error) in [
-            ("4k", "'4k' is the name of a frame, not a size; write 4KiB"),
-            ("4K", "'4K' is the name of a frame, not a size; write 4KiB"),
-            ("1080p", "'1080p' is the name of a frame, not a size; write bytes, for example 4KiB"),
-            ("64k", "'64k' is no size; write 64KiB"),
             ("64KB", "'64KB' is no size; write 64KiB"),
-            ("1M", "'1M' is no size; write 1MiB"),
             ("1mib", "'1mib' is no size; write 1MiB"),
             ("64b", "'64b' is no size; write 64B"),
             ("1.5MiB", "'1.5MiB' is no size; write whole bytes, for example 64, 4KiB or 1MiB"),
@@ -142,7 +142,12 @@ mod tests {
         assert_eq!(parse_sizes("64,4KiB,1MiB"), Ok(vec![64, 4096, 1 << 20]));
         assert_eq!(parse_sizes("1MiB,4096,4KiB,64,64B"), Ok(vec![1 << 20, 4096, 64]));
         assert!(parse_sizes("64,").is_err());
-        assert!(parse_sizes("64,4k").unwrap_err().contains("4KiB"));
+        assert_eq!(parse_sizes("64K,1M"), Ok(vec![64 << 10, 1 << 20]));
+        for (text, name) in [("64,4k", "4k"), ("4K", "4K"), ("1080p", "1080p")] {
+            let expected =
+                format!("'{name}' is the name of a frame; write --frames {name}, or a size such as 4KiB");
+            assert_eq!(parse_sizes(text), Err(expected));
+        }
     }
 
     #[test]

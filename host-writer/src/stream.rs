@@ -139,10 +139,15 @@ impl Stream<'_, '_> {
         };
         let mut iteration = 0;
         loop {
-            let due_at = |period: u64| Ticks(start.0.saturating_add(period.saturating_mul(iteration)));
+            // From the count, not from the one before: what is rounded off must not add up to a frame more.
+            let due = self.setting.plan.mode.fps().map(|fps| {
+                self.link
+                    .clock
+                    .after(start, Duration::from_nanos((iteration as f64 * 1e9 / fps).round() as u64))
+            });
             let over = match self.setting.plan.extent {
                 Extent::Count(count) => iteration >= count,
-                Extent::Time(_) => self.period_ticks.map_or_else(|| self.link.clock.now(), due_at) >= end,
+                Extent::Time(_) => due.unwrap_or_else(|| self.link.clock.now()) >= end,
             };
             if over {
                 break;
@@ -152,7 +157,6 @@ impl Stream<'_, '_> {
                 "{ROWS_MAX} payloads are as many as are kept as rows; those are kept; give a shorter --duration, larger \
                  payloads or --fps"
             );
-            let due = self.period_ticks.map(due_at);
             iteration += 1;
             // The schedule of an open loop goes on whatever the guest does.
             while due.is_some_and(|due| self.link.clock.now() < due) {

@@ -59,7 +59,8 @@ impl Figures {
                 .filter_map(|(size, direction)| {
                     // Several are in flight at a time: what counts is from the end of one to the end of the next.
                     let period_ns = bandwidth.and_then(|b| b.period_ns_p50.get(&size.name()).copied());
-                    PayloadFigures::of(size, direction, results, period_ns)
+                    let is_paced = bandwidth.is_some_and(|b| b.fps.is_some());
+                    PayloadFigures::of(size, direction, results, period_ns, is_paced)
                 })
                 .collect(),
         }
@@ -135,8 +136,10 @@ pub struct PayloadFigures {
     /// Share of the reader's roof.
     read_of_roof: Option<f64>,
     total_gb_per_s: Option<f64>,
-    /// Share of the roof over both together.
+    /// Share of the roof over both together; null where the rate is the one asked for.
     total_of_roof: Option<f64>,
+    /// Whether the frames came at the rate asked for, whatever the link can do.
+    is_paced: bool,
     verify_ms: Option<f64>,
 }
 
@@ -147,6 +150,7 @@ impl PayloadFigures {
         direction: Direction,
         results: &Results,
         stream_period_ns: Option<u64>,
+        is_paced: bool,
     ) -> Option<Self> {
         let rows: Vec<&Transfer> = results
             .rows
@@ -180,7 +184,8 @@ impl PayloadFigures {
             read_gb_per_s: read.map(round_3),
             read_of_roof: share(read, roofs.reading),
             total_gb_per_s: total.map(round_3),
-            total_of_roof: share(total, roofs.total),
+            total_of_roof: share(total.filter(|_| !is_paced), roofs.total),
+            is_paced,
             verify_ms: median(|t| t.verify_ns).map(|ns| round_3(ns as f64 / 1e6)),
         })
     }
@@ -196,12 +201,22 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     let mut text = String::new();
     let accelerator = if run.guest.is_native() { String::new() } else { format!(", {}", accelerator(run)) };
     let _ = writeln!(text, "guest    {}{accelerator}", run.guest.place());
+    if let Some(vm) = &run.vm_beside {
+        let _ = writeln!(
+            text,
+            "         not the VM {vm}, which has this region too: a process on this host answered;\n         stop that \
+             guest-reader to measure the VM"
+        );
+    }
     let _ = writeln!(text, "memory   {}", run.guest.mapping());
     if let Some(note) = run.guest.memory_note() {
         let _ = writeln!(text, "         {note}");
     }
     if let Some(load) = &run.load {
         let _ = writeln!(text, "load     {}", load.label);
+    }
+    if let Some(preset) = &run.preset {
+        let _ = writeln!(text, "preset   {preset}");
     }
     if let Some(latency) = &run.latency {
         latency_text(&mut text, latency, figures);
@@ -288,23 +303,37 @@ fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figur
         let _ = write!(text, " by {}", format_size(chunk));
     }
     if bandwidth.mode == "stream" {
-        let _ = write!(text, " of {} slots", bandwidth.slots);
+        let plural = if bandwidth.slots == 1 { "" } else { "s" };
+        let _ = write!(text, " of {} slot{plural}", bandwidth.slots);
     }
     let _ = write!(text, ", {} cache, ", bandwidth.cache);
     if bandwidth.verify == "none" {
         let _ = writeln!(text, "not verified");
     } else {
-        let (seen, of) = (bandwidth.verified, bandwidth.verifiable);
-        let _ = writeln!(text, "{} verified {seen} of {of}", bandwidth.verify);
+        let (checked, of, bad) =
+            (bandwidth.checked, bandwidth.verifiable, bandwidth.checked - bandwidth.verified);
+        let bad = if bad > 0 { format!(", {bad} mismatch") } else { String::new() };
+        let _ = writeln!(text, "{} checked {checked} of {of}{bad}", bandwidth.verify);
+    }
+    if let Some(first) = &bandwidth.first_mismatch {
+        let _ = write!(
+            text,
+            "         first mismatch: {} {}, message {}",
+            label(&first.frame_type),
+            first.iteration,
+            first.message
+        );
+        let _ = match first.offset_bytes {
+            Some(offset) => writeln!(text, ", at byte {offset}"),
+            None => writeln!(text, "; --verify pattern tells the byte"),
+        };
     }
     if let (Some(working_set), Some(llc)) = (bandwidth.working_set_bytes, bandwidth.llc_bytes) {
         let (set, llc) = (working_set >> 20, llc >> 20);
         let _ = writeln!(text, "         working set {set} MiB, last-level cache {llc} MiB");
     }
     for (name, fps) in &bandwidth.sustained_fps {
-        let shown =
-            FrameFormat::from_name(name).map_or_else(|| name.clone(), |f| PayloadSize::Frame(f).label());
-        let _ = write!(text, "         {shown}: {fps} frames/s sustained");
+        let _ = write!(text, "         {}: {fps} frames/s sustained", label(name));
         let _ = match bandwidth.late {
             Some(late) => writeln!(
                 text,
@@ -316,6 +345,11 @@ fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figur
         };
     }
     *text += &frame_table(figures);
+}
+
+/// The name of a size as people read it.
+fn label(name: &str) -> String {
+    FrameFormat::from_name(name).map_or_else(|| name.to_owned(), |f| PayloadSize::Frame(f).label())
 }
 
 /// How messages ended that are not ok, such as ` (3 timeout_received, 1 mismatch)`; empty when all are.
@@ -377,7 +411,7 @@ fn frame_table(figures: &Figures) -> String {
         ["  median GB/s", "ok", "write", "of roof", "read", "of roof", "total", "of roof", "verify ms"];
     let percent = |share: Option<f64>| share.map_or_else(|| "n/a".into(), |s| format!("{:.0} %", s * 100.0));
     let row = |f: &PayloadFigures| {
-        let back = if f.direction == Direction::GuestToHost.name() { " back" } else { "" };
+        let back = if f.direction == Direction::GuestToHost.name() { " guest-to-host" } else { "" };
         vec![
             format!("  {}{back}", f.label),
             format!("{}/{}", f.ok, f.frames),
@@ -386,7 +420,7 @@ fn frame_table(figures: &Figures) -> String {
             or_na(f.read_gb_per_s),
             percent(f.read_of_roof),
             or_na(f.total_gb_per_s),
-            percent(f.total_of_roof),
+            if f.is_paced { "asked rate".to_owned() } else { percent(f.total_of_roof) },
             or_na(f.verify_ms),
         ]
     };
@@ -432,11 +466,11 @@ mod tests {
             row(99_999_999, RowStatus::Ok),
             row(1, RowStatus::Mismatch),
         ];
-        let f = PayloadFigures::of(size, Direction::HostToGuest, &results, None).unwrap();
+        let f = PayloadFigures::of(size, Direction::HostToGuest, &results, None, false).unwrap();
         assert_eq!((f.frames, f.ok, f.verified), (4, 3, 3));
         assert_eq!((f.total_gb_per_s, f.write_gb_per_s, f.verify_ms), (Some(1.0), Some(2.0), None));
         assert_eq!((f.read_gb_per_s, f.read_of_roof), (Some(2.0), None), "without what it waited");
-        assert!(PayloadFigures::of(size, Direction::GuestToHost, &results, None).is_none());
+        assert!(PayloadFigures::of(size, Direction::GuestToHost, &results, None, false).is_none());
     }
 
     #[test]

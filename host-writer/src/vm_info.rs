@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::wire::MapKind;
 use serde_json::Value;
 
 /// Where VM states lie: `$IVSHMEM_STATE_DIR`, else `$XDG_STATE_HOME/ivshmem`, else `~/.local/state/ivshmem`.
@@ -48,6 +49,18 @@ fn is_alive(vm: &Value) -> bool {
 pub fn vcpu_cpus(vm: &Value) -> Vec<u32> {
     let threads = vm["vcpu_threads"].as_array().into_iter().flatten();
     threads.filter_map(|thread| thread["cpu"].as_u64()?.try_into().ok()).collect()
+}
+
+/// Which VM a guest that maps the region as `guest` says runs in, of the one `found` on its region: that VM, and else the
+/// name of the VM that it does not run in. A process on this host may serve the region of a VM, too.
+#[must_use]
+pub fn of_guest(found: Option<Value>, guest: MapKind) -> (Option<Value>, Option<String>) {
+    match found {
+        Some(vm) if guest == MapKind::File => {
+            (None, Some(vm["name"].as_str().unwrap_or("unknown").to_owned()))
+        }
+        found => (found, None),
+    }
 }
 
 /// What `provision run --guest-load` runs in the guest while we measure.

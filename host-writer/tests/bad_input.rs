@@ -150,6 +150,7 @@ fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
         &["--mode", "stream", "--slots", "16"],
         &["--mode", "stream", "--slots", "0"],
         &["--payload", "5KiB"],
+        &["--arrivals", "poisson"],
         &["--one-way", "--record", "histogram"],
         &["--one-way", "--duration", "1s"],
         &["--direction", "both", "--mode", "stream"],
@@ -158,8 +159,12 @@ fn options_that_contradict_each_other_are_one_line_and_nothing_is_touched() {
     ]
     .map(|args| complaint(&place, &place.run_host(args)));
     insta::assert_debug_snapshot!(complaints);
+    let no_chunk = stderr(&place.run_host(&["--mode", "chunked", "--chunk", "0"]));
+    let line = "a chunk of 0 bytes moves nothing; write a multiple of 64, for example 256KiB";
+    assert!(no_chunk.contains(line), "{no_chunk}");
     for args in [
         &["--mode", "chunked", "--chunk", "0"][..],
+        &["--sizes", "4K"],
         &["--fps", "0.00000000000000000000001"],
         &["--fifo", "100"],
         &["--load", "gpu=1"],

@@ -3,12 +3,14 @@
 mod common;
 
 use common::{Place, stderr};
+use nix::sys::signal::Signal;
 
 const SIZE: u64 = 256 << 10;
 const MODES: [&str; 3] = ["whole", "chunked", "stream"];
 
 /// What a run with a fault showed.
 struct Seen {
+    shown: String,
     statuses: Vec<String>,
     violations: String,
     rows: Vec<std::collections::HashMap<String, String>>,
@@ -50,6 +52,7 @@ fn frames(fault: &str, args: &[&str]) -> Seen {
         assert!(shown.contains(&format!("{count} {name}")), "{shown}");
     }
     Seen {
+        shown,
         statuses: place.statuses("bandwidth_results.csv"),
         violations: violations.to_string(),
         rows: place.rows("bandwidth_results.csv"),
@@ -74,6 +77,15 @@ fn a_torn_or_corrupted_frame_is_a_mismatch_under_every_check_in_every_mode() {
                 assert_eq!(seen.statuses, all_ok_but(4, &[(3, "mismatch")]), "{mode} {verify} {fault}");
                 let expected = if verify == "pattern" { offset.to_string() } else { String::new() };
                 assert_eq!(seen.rows[2]["mismatch_offset"], expected, "{mode} {verify} {fault}");
+                let counted = format!("{verify} checked 4 of 4, 1 mismatch");
+                assert!(seen.shown.contains(&counted), "{}", seen.shown);
+                let at = if verify == "pattern" {
+                    format!(", at byte {offset}\n")
+                } else {
+                    "; --verify pattern tells the byte\n".into()
+                };
+                let first = format!("first mismatch: 256KiB 3, message 3{at}");
+                assert!(seen.shown.contains(&first), "{}", seen.shown);
                 assert_eq!((seen.rows[2]["data_verified"].as_str(), seen.violations.as_str()), ("0", "[]"));
             }
         }
@@ -219,5 +231,34 @@ fn faults_on_pings_are_rows_or_sentences_too() {
                 "only what ended well is in the histogram"
             );
         }
+    }
+}
+
+#[test]
+fn a_fault_says_when_it_was_committed_and_when_it_never_was() {
+    for (fault, args, line) in [
+        ("drop-ack=3", &["--messages", "5", "--frames", "none"][..], "fault drop-ack=3 was committed"),
+        (
+            "torn=1005",
+            &["--messages", "5", "--frames", "none"],
+            "fault torn=1005 was not committed: the session had 5 messages",
+        ),
+        (
+            "torn=3",
+            &["--messages", "5", "--frames", "none"],
+            "fault torn=3 was not committed: message 3 was of a kind that it does not exist for",
+        ),
+        (
+            "corrupt=2",
+            &["--messages", "0", "--sizes", "64", "--iterations", "3"],
+            "fault corrupt=2 was committed",
+        ),
+    ] {
+        let place = Place::with_region(1 << 20);
+        let mut guest = place.guest(&["--inject", fault]);
+        place.run_host(&[args, &["--warmup", "0", "--timeout", "100ms"]].concat());
+        // Its log ends with it, so that a line that is missing is no line to wait for.
+        guest.signal(Signal::SIGTERM);
+        guest.wait_for_line(line);
     }
 }

@@ -198,3 +198,18 @@ fn a_sweep_goes_from_a_cache_line_to_what_a_slot_holds() {
         .collect();
     assert_eq!(sizes, (6..=18).map(|shift| 1 << shift).collect::<Vec<u64>>());
 }
+
+#[test]
+fn a_stream_by_time_sends_as_many_frames_as_were_due_and_calls_its_rate_the_asked_one() {
+    let place = Place::with_region(1 << 20);
+    let _guest = place.guest(&[]);
+    // A period that is no whole number of nanoseconds: rounded down, one more would be due before the end.
+    let args = ["--preset", "4k60", "--sizes", "4KiB", "--fps", "30", "--duration", "1s"];
+    let output = place.run_host(&args);
+    assert_eq!(place.rows("bandwidth_results.csv").len(), 30, "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("preset   4k60 changed by --fps, --duration, --sizes\n"), "{text}");
+    assert!(text.contains("asked rate"), "{text}");
+    let run = place.run_json();
+    assert!(run["bandwidth"]["note"].as_str().unwrap().contains("asked for with --fps"), "{run}");
+}

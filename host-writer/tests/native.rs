@@ -268,3 +268,25 @@ fn an_interrupt_before_the_first_row_leaves_earlier_results_alone() {
     assert_eq!((place.rows("latency_results.csv"), place.run_json()), (rows, run));
     assert_no_leftovers(&place.out());
 }
+
+#[test]
+fn a_process_that_serves_the_region_of_a_vm_is_not_taken_for_the_vm() {
+    let place = Place::with_region(1 << 20);
+    let _guest = place.guest(&[]);
+    // The state of a live VM with this region: this process stands for its QEMU.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let start: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let vm = serde_json::json!({"name": "micro", "shm_path": place.region, "pid": std::process::id(),
+        "pid_start_time_ticks": start, "vcpu_threads": [{"vcpu": 0, "tid": std::process::id(), "cpu": null}],
+        "accelerator": {"asked": "auto", "effective": "tcg", "why": "no KVM"}});
+    let state = place.dir.path().join("state/micro");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("vm.json"), vm.to_string()).unwrap();
+    let output = place.run_host(&["--messages", "100", "--frames", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let run = place.run_json();
+    assert_eq!((&run["vm"], &run["vm_beside"]), (&serde_json::Value::Null, &"micro".into()));
+    assert!(run["interference"]["vcpu_run_delay_ns"].is_null(), "its vCPUs are not the guest's");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("not the VM micro, which has this region too"), "{text}");
+}

@@ -7,20 +7,24 @@ use std::fs;
 use common::{Place, stderr};
 
 #[test]
-fn a_rate_that_nobody_can_reach_is_a_warning_and_the_verdict_follows_from_the_rows() {
+fn a_rate_that_nobody_can_reach_is_no_success_and_the_verdict_follows_from_the_rows() {
     for arrivals in ["uniform", "poisson"] {
         let place = Place::with_region(1 << 20);
         let _guest = place.guest(&[]);
         let run = |rate: &str, messages: &str| {
             let args = ["--frames", "none", "--messages", messages, "--rate", rate, "--arrivals", arrivals];
             let output = place.run_host(&args);
-            assert_eq!(output.status.code(), Some(0), "{arrivals} {rate}: {}", stderr(&output));
-            (String::from_utf8(output.stdout).unwrap(), place.run_json()["latency"].clone())
+            let latency = place.run_json()["latency"].clone();
+            let is_half =
+                latency["achieved_per_s"].as_f64() >= latency["rate_per_s"].as_f64().map(|r| r / 2.0);
+            let code = if is_half { 0 } else { 3 };
+            assert_eq!(output.status.code(), Some(code), "{arrivals} {rate}: {}", stderr(&output));
+            (String::from_utf8(output.stdout).unwrap(), latency)
         };
         let (text, latency) = run("50M", "20000");
         assert!(text.contains("RATE MISSED: "), "{text}");
         assert_eq!((&latency["missed_rate"], &latency["loop"]), (&true.into(), &"open".into()));
-        assert!(latency["achieved_per_s"].as_f64().unwrap() < 50e6, "{latency}");
+        assert!(latency["achieved_per_s"].as_f64().unwrap() < 25e6, "{latency}");
 
         // Whether this machine keeps an easy rate is its own affair; that the verdict follows from the rows is ours.
         let (text, latency) = run("1k", "300");

@@ -224,3 +224,17 @@ fn a_guest_that_cannot_be_told_says_why() {
         assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_second_reader_leaves_the_region_to_the_vm_that_has_it() {
+    let place = Place::new();
+    let _vm = Vm::up(&place, "");
+    let output = Command::new(guest_reader()).arg("--map").arg(&place.region).output().unwrap();
+    let (code, line) = complaint(&place, &output);
+    assert_eq!(code, Some(1));
+    assert!(line.starts_with("guest-reader: another guest serves this region (device 0000:00:"), "{line}");
+    let output = place.run_host(&["--messages", "1000", "--frames", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let run = place.run_json();
+    assert_eq!((&run["vm"]["name"], &run["vm_beside"]), (&"micro".into(), &Value::Null));
+}

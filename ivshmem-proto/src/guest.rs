@@ -374,6 +374,12 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         self.memory.store(r::verdict_status(sequence), verdict.to_wire(), Release);
     }
 
+    /// Messages of the session this guest serves that it has dealt with; 0 without one.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        if self.attached.is_some() { sequence_of(self.last) } else { 0 }
+    }
+
     /// Whether a look would find something.
     #[must_use]
     #[inline(always)]

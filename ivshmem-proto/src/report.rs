@@ -125,7 +125,7 @@ pub struct ReportError {
 }
 
 impl GuestReport {
-    /// Writes the report into the guest page. Call it before announcing.
+    /// Writes the report into the guest page. Call it before announcing, and before joining a session.
     pub fn write(&self, memory: &impl ControlWords) {
         let put = |at, value| memory.store(at, value, Relaxed);
         put(g::map_kind, self.map_kind.to_wire());

@@ -180,7 +180,7 @@ pub struct UpArgs {
     /// Virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub vcpus: u32,
-    /// Guest memory, without the region [default: 2G, micro 512M].
+    /// Guest memory, without the region; in sizes K, M and G stand for KiB, MiB and GiB [default: 2G, micro 512M].
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
     /// The file that both sides map; created if absent, and then removed by down [default: /dev/shm/ivshmem; with
@@ -188,7 +188,7 @@ pub struct UpArgs {
     /// sealed memory that only those get who join the server.
     #[arg(long, value_name = "PATH|memfd")]
     pub shm: Option<Shm>,
-    /// Its size, a power of two.
+    /// Its size, a power of two; K, M and G stand for KiB, MiB and GiB.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub shm_size: Bytes,
     /// Put the region into huge pages, of 2 MiB unless said otherwise; they have to be reserved.
@@ -467,7 +467,7 @@ pub struct DoorbellServerArgs {
     /// What peers share: a region file, created if absent and then removed at the end, or sealed memory without a file.
     #[arg(long, value_name = "PATH|memfd", default_value = MEMFD)]
     pub shm: Shm,
-    /// Its size, a power of two.
+    /// Its size, a power of two; K, M and G stand for KiB, MiB and GiB.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub size: Bytes,
     /// Interrupts of each peer: what the devices are given as vectors.

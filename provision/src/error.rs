@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use ivshmem_proto::region_file::RegionFileError;
+
 use crate::accel::KvmUnusable;
 use crate::deploy::DeployError;
 use crate::doorbell_server::DoorbellError;
@@ -87,7 +89,7 @@ pub enum Error {
     },
     /// The region's file is unusable.
     #[error(transparent)]
-    Region(#[from] ivshmem_proto::region_file::RegionFileError),
+    Region(#[from] RegionFileError),
     /// The region cannot lie in huge pages.
     #[error(transparent)]
     HugePages(#[from] HugePageError),
@@ -417,6 +419,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted(interrupted) => interrupted.exit_code(),
+            // What clap exits with, too.
+            Self::BadFlag { .. } | Self::OtherGuestsFlag { .. } | Self::Pin(_) => 2,
+            Self::Region(RegionFileError::BadSize { .. }) | Self::HugePages(HugePageError::Size { .. }) => 2,
             _ => 1,
         }
     }
