@@ -21,8 +21,14 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// A run whose every message is ok; returns what run.json says of the doorbells.
 fn run_well(place: &Place, server: &Server, args: &[&str]) -> Value {
+    run_to(place, server, args, &[0])
+}
+
+/// The same with other exit codes: a rate that this machine cannot keep ends with 3.
+fn run_to(place: &Place, server: &Server, args: &[&str], codes: &[i32]) -> Value {
     let output = server.host(place, args).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    let code = output.status.code().unwrap();
+    assert!(codes.contains(&code), "{args:?}: {code}: {}", stderr(&output));
     let doorbell = place.run_json()["doorbell"].clone();
     let count = |key: &str| doorbell[key].as_u64().unwrap();
     // Whatever the pace, nobody slept over a message.
@@ -82,7 +88,8 @@ fn messages_around_the_end_of_looking_are_never_slept_over() {
             // Gaps from nothing to several times what is looked for at most.
             for rate in ["100k", "10k"] {
                 let pace = ["--rate", rate, "--arrivals", "poisson"];
-                run_well(&place, &server, &[&messages("3000", host_wait)[..], &pace].concat());
+                run_to(&place, &server, &[&messages("3000", host_wait)[..], &pace].concat(), &[0, 3]);
+                assert!(place.statuses("latency_results.csv").iter().all(|status| status == "ok"));
             }
         }
     }

@@ -174,7 +174,7 @@ fn a_guest_sleeps_until_its_own_driver_tells_it_of_a_message() {
     // Without a pause, looking on one side, adapting, and payloads.
     rung(&vm, "doorbell", &[]);
     rung(&vm, "poll", &["--interval", "1ms"]);
-    rung(&vm, "adaptive", &["--rate", "2k", "--arrivals", "poisson"]);
+    rung(&vm, "adaptive", &["--rate", "200", "--arrivals", "poisson"]);
     let output =
         vm.host(&["--messages", "0", "--frames", "1080p", "--iterations", "2", "--wait", "doorbell"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

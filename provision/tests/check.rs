@@ -16,13 +16,15 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 
-const SUBCOMMANDS: [&str; 12] = [
+const SUBCOMMANDS: [&str; 14] = [
     "check",
     "clean",
     "completions",
     "console",
     "deploy",
+    "doorbell-server",
     "down",
+    "driver",
     "list",
     "man",
     "run",
