@@ -105,23 +105,34 @@ pub fn load(driver: Driver) -> Result<(), BindingError> {
     if is_loaded() { Ok(()) } else { Ok(beside?) }
 }
 
+fn write(path: PathBuf, text: &str) -> Result<(), BindingError> {
+    fs::write(&path, text).map_err(|error| BindingError::Sysfs { path, error })
+}
+
+/// Takes `device` from its driver, if it has one and that is one of those above: while bound, nobody else can map it.
+///
+/// # Errors
+/// Another driver has it, or sysfs refuses.
+pub fn unbind(device: &Device) -> Result<(), BindingError> {
+    match device.driver() {
+        None => Ok(()),
+        Some(bound) if [IVSHMEM_UIO, VFIO_PCI].contains(&&*bound) => {
+            write(device.directory().join("driver/unbind"), &device.bdf)
+        }
+        Some(driver) => Err(BindingError::Taken { bdf: device.bdf.clone(), driver }),
+    }
+}
+
 /// Binds `device` to `driver`, which is loaded.
 ///
 /// # Errors
 /// Another driver has it, this one does not take it, or sysfs refuses.
 pub fn bind(device: &Device, driver: Driver) -> Result<(), BindingError> {
     let (bdf, name) = (&device.bdf, driver.name());
-    let write = |path: PathBuf, text: &str| {
-        fs::write(&path, text).map_err(|error| BindingError::Sysfs { path, error })
-    };
-    match device.driver() {
-        Some(bound) if bound == name => return Ok(()),
-        Some(bound) if ![IVSHMEM_UIO, VFIO_PCI].contains(&&*bound) => {
-            return Err(BindingError::Taken { bdf: bdf.clone(), driver: bound });
-        }
-        Some(_) => write(device.directory().join("driver/unbind"), bdf)?,
-        None => {}
+    if device.driver().is_some_and(|bound| bound == name) {
+        return Ok(());
     }
+    unbind(device)?;
     // The kernel binds to this driver only, whatever else would match.
     write(device.directory().join("driver_override"), name)?;
     // A driver that refuses the device makes this write fail, without saying more.
@@ -129,5 +140,36 @@ pub fn bind(device: &Device, driver: Driver) -> Result<(), BindingError> {
     match device.driver() {
         Some(bound) if bound == name => Ok(()),
         _ => probed.and(Err(BindingError::Refused { bdf: bdf.clone(), driver: name })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_drivers_that_were_bound_for_this_are_taken_off() {
+        for (driver, left) in [("ivshmem_uio", true), ("vfio-pci", true), ("uio_pci_generic", false)] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = root.path().join("devices/0000:00:03.0");
+            let drivers = root.path().join("drivers").join(driver);
+            fs::create_dir_all(&directory).unwrap();
+            fs::create_dir_all(&drivers).unwrap();
+            fs::write(directory.join("vendor"), "0x1af4").unwrap();
+            fs::write(directory.join("device"), "0x1110").unwrap();
+            let device = Device::find(&root.path().join("devices"), None).unwrap();
+            unbind(&device).unwrap();
+            symlink(&drivers, directory.join("driver")).unwrap();
+            match unbind(&device) {
+                Ok(()) => assert_eq!(fs::read_to_string(drivers.join("unbind")).unwrap(), "0000:00:03.0"),
+                Err(error) => assert_eq!(
+                    error.to_string(),
+                    "0000:00:03.0 is bound to the driver uio_pci_generic; unbind it: echo 0000:00:03.0 > \
+                     /sys/bus/pci/drivers/uio_pci_generic/unbind"
+                ),
+            }
+            assert_eq!(drivers.join("unbind").exists(), left, "{driver}");
+        }
     }
 }

@@ -12,9 +12,6 @@ pub const PCI_DEVICES: &str = "/sys/bus/pci/devices";
 
 /// The driver whose UIO devices this program uses.
 pub const IVSHMEM_UIO: &str = "ivshmem_uio";
-/// What sysfs answers when a bound device is to be enabled (errno(3)).
-const EBUSY: i32 = nix::libc::EBUSY;
-
 const VENDOR: &str = "0x1af4";
 const DEVICE: &str = "0x1110";
 
@@ -127,20 +124,7 @@ impl Device {
     /// sysfs refuses, for example without root's rights.
     pub fn enable(&self) -> Result<(), DeviceError> {
         let path = self.directory.join("enable");
-        fs::write(&path, "1").or_else(|error| {
-            if error.raw_os_error() != Some(EBUSY) {
-                return Err(error);
-            }
-            match self.driver() {
-                // It has enabled the device already.
-                Some(driver) if driver == IVSHMEM_UIO => Ok(()),
-                Some(driver) => Err(io::Error::other(format!(
-                    "the driver {driver} has it; unbind it: echo {} > /sys/bus/pci/drivers/{driver}/unbind",
-                    self.bdf
-                ))),
-                None => Err(error),
-            }
-        }).map_err(|error| {
+        fs::write(&path, "1").map_err(|error| {
             let hint = if error.kind() == io::ErrorKind::PermissionDenied {
                 "; run guest-reader as root"
             } else {

@@ -15,7 +15,7 @@ use ivshmem_proto::wire::{MapKind, WaitSource};
 
 use crate::binding::{self, Driver};
 use crate::cli::{Args, MapChoice};
-use crate::device::{Device, PCI_DEVICES};
+use crate::device::{Device, IVSHMEM_UIO, PCI_DEVICES};
 use crate::doorbell::Bell;
 use crate::run::Usage;
 use crate::{uio, vfio};
@@ -102,6 +102,17 @@ impl Source {
     }
 
     fn of_sysfs(device: Device, choice: &MapChoice) -> anyhow::Result<Self> {
+        if *choice == MapChoice::Auto && device.driver().as_deref() == Some(IVSHMEM_UIO) {
+            // Its mapping is the better one, and keeps sysfs from having any.
+            let uio = uio::open(&device, 0)?;
+            let can_ring = device.vectors()? > 0;
+            return Ok(Self {
+                wait: GuestWait { can_ring, ..GuestWait::POLL },
+                bell: can_ring.then_some(Bell::Registers(uio.registers)),
+                ..Self::silent(uio.memory, MapKind::Uio, Some(device))
+            });
+        }
+        binding::unbind(&device)?;
         device.enable()?;
         let kind = match choice {
             MapChoice::Resource2 => MapKind::Resource2,
