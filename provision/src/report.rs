@@ -38,9 +38,9 @@ pub fn summary(vm: &VmRecord) -> String {
     }
     let default_region = vm.shm_path.as_os_str() == "/dev/shm/ivshmem";
     let shm = match &vm.doorbell {
-        Some(doorbell) if is_memfd(&vm.shm_path) => format!(" --server {}", doorbell.socket.display()),
-        _ if default_region => String::new(),
-        _ => format!(" --shm {}", vm.shm_path.display()),
+        Some(doorbell) => format!(" --server {}", doorbell.socket.display()),
+        None if default_region => String::new(),
+        None => format!(" --shm {}", vm.shm_path.display()),
     };
     let _ = writeln!(text, "Measure with 'host-writer{shm}', stop with 'provision down{}'.", name_flag(vm));
     text

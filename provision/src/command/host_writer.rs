@@ -48,7 +48,7 @@ pub(super) fn measure(
     let failed = |e| Error::io(format!("run {}", program.display()), e);
     let mut command = Command::new(program);
     match &vm.doorbell {
-        // Beside the memory, the doorbells.
+        // With the region come doorbells, for guests that sleep and for '--wait'.
         Some(doorbell) => command.arg("--server").arg(&doorbell.socket),
         None => command.arg("--shm").arg(&vm.shm_path),
     };
