@@ -252,11 +252,11 @@ fn the_micro_guest_is_measured_as_it_is_and_its_console_is_the_log() {
     assert_eq!(measurement.log(), "the console\n");
     let output = measurement.run("exit 0", &["--guest-args", "--spin pause"]).output().unwrap();
     let (code, _, said) = text(&output);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(said.contains("VM vm has its guest-reader already"), "{said}");
     let output = measurement.run("exit 0", &["--guest-load", "cpu=1"]).output().unwrap();
     let (code, _, said) = text(&output);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(
         said.starts_with("provision: --guest-load cpu=1: VM vm is a micro guest, in which nothing"),
         "{said}"
