@@ -61,6 +61,9 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
 
     let (latency, rows) = (place.rows("latency_results.csv"), place.rows("doorbell_results.csv"));
     assert_eq!((latency.len(), rows.len()), (2000, 2000));
+    // On a busy machine the clocks' offset may not be known well enough; then a sentence stands in its place.
+    let one_way = place.run_json()["latency"]["one_way"].clone();
+    let is_refused = one_way["accepted"] == false;
     for (row, latency) in rows.iter().zip(&latency) {
         assert_eq!((row["status"].as_str(), row["rtt_ns"].as_str()), ("ok", latency["latency_ns"].as_str()));
         assert_eq!(row["received_ns"], "", "nobody was told of RECEIVED");
@@ -68,8 +71,12 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
         let ns = |column: &str| {
             row[column].parse::<f64>().unwrap_or_else(|_| panic!("{column}: {}", place.run_json()["latency"]))
         };
-        assert!((ns("guest_wake_ns") + ns("host_wake_ns") - ns("rtt_ns")).abs() <= 2.0, "{row:?}");
-        assert!(ns("oneway_bound_ns") < ns("rtt_ns"), "{row:?}");
+        if is_refused {
+            assert_eq!((row["guest_wake_ns"].as_str(), row["host_wake_ns"].as_str()), ("", ""), "{one_way}");
+        } else {
+            assert!((ns("guest_wake_ns") + ns("host_wake_ns") - ns("rtt_ns")).abs() <= 2.0, "{row:?}");
+            assert!(ns("oneway_bound_ns") < ns("rtt_ns"), "{row:?}");
+        }
         for column in ["rings_to_guest", "rings_to_host", "interrupts", "coalesced", "missed"] {
             assert_eq!(row[column], doorbell[column].to_string(), "{column}");
         }
