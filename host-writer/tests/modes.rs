@@ -151,7 +151,7 @@ fn a_stream_at_a_rate_counts_from_the_due_time_and_a_forced_kernel_is_recorded()
     let place = Place::with_region(4 << 20);
     let _guest = place.guest(&[]);
     let args =
-        ["--mode", "stream", "--fps", "200", "--copy", "sse2", "--guest-copy", "memcpy", "--slots", "3"];
+        ["--mode", "stream", "--fps", "20", "--copy", "sse2", "--guest-copy", "memcpy", "--slots", "3"];
     let all = rows(&place, &args);
     assert_eq!(all.len(), 5);
     for row in &all {
@@ -161,7 +161,7 @@ fn a_stream_at_a_rate_counts_from_the_due_time_and_a_forced_kernel_is_recorded()
         assert!(["0", "1"].contains(&row["late"].as_str()));
     }
     let run = place.run_json();
-    assert_eq!((&run["bandwidth"]["fps"], &run["bandwidth"]["slots"]), (&200.0.into(), &3.into()));
+    assert_eq!((&run["bandwidth"]["fps"], &run["bandwidth"]["slots"]), (&20.0.into(), &3.into()));
     let by_size = run["copy_by_size"].as_array().unwrap();
     assert!(by_size.iter().all(|side| side["forced"] == true) && by_size.len() == 2, "{by_size:?}");
 }
