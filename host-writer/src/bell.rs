@@ -20,9 +20,13 @@ use crate::link::Stopped;
 use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
-const NET: Duration = Duration::from_millis(100);
+pub(crate) const NET: Duration = Duration::from_millis(100);
 /// How long the server may take to tell of a guest that is there.
-const INTRODUCTION: Duration = Duration::from_secs(1);
+pub(crate) const INTRODUCTION: Duration = Duration::from_secs(1);
+
+/// To be told once.
+pub(crate) const SERVER_HAS_ENDED: &str = "the ivshmem server has ended; doorbells that are connected go on working, but no peer can join any more, and QEMU cannot \
+     rejoin another server: provision down, then provision up --doorbell";
 
 /// What the host counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -170,10 +174,7 @@ impl Bell {
     /// [`Stopped::GuestLeft`].
     pub fn check_guest(&mut self, sequence: u64) -> Result<(), Stopped> {
         if self.peers.update().is_err() {
-            eprintln!(
-                "host-writer: the ivshmem server has ended; doorbells that are connected go on working, but no peer can join \
-                 any more, and QEMU cannot rejoin another server: provision down, then provision up --doorbell"
-            );
+            eprintln!("host-writer: {SERVER_HAS_ENDED}");
         }
         match self.guest {
             Some(ring) if !self.peers.has(ring) => Err(Stopped::GuestLeft { ring, sequence }),

@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::frame::FrameFormat;
+use ivshmem_proto::lane::Lane;
 use ivshmem_proto::wire::{Consume, Digest};
 
 use crate::load::LoadSpec;
@@ -33,6 +34,16 @@ pub struct Args {
     /// With --server: the vector that the guest rings
     #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
     pub vector: u16,
+
+    /// Share the region with other pairs: use the I-th of N equal parts only, from 0; N is a power of two. The guest takes
+    /// the same
+    #[arg(long, value_name = "I/N", default_value_t = Lane::WHOLE)]
+    pub lane: Lane,
+
+    /// With --server: send each message to N guests at once, one in each of N lanes, and wait for all of them; writes
+    /// broadcast_results.csv
+    #[arg(long, value_name = "N", value_parser = parse_lanes, requires = "server", conflicts_with = "lane")]
+    pub broadcast: Option<u64>,
 
     /// Where the result files go; created when absent
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -224,11 +235,14 @@ Examples:
   host-writer --server PATH --wait doorbell --frames none --rate 1k
                                       asleep until the guest rings; provision
                                       status names the server's socket
+  host-writer --server PATH --broadcast 2 --interval 1ms
+                                      to two guests at once, in lanes 0/2 and 1/2
   host-writer --load cpu=2 --out results/loaded
                                       the same beside two busy processes
 
 Writes latency_results.csv, latency.hgrm, bandwidth_results.csv, run.json and,
-with --server, doorbell_results.csv.
+with --server, doorbell_results.csv; --broadcast broadcast_results.csv and
+run.json.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
 messages are not ok or less than half of the --rate was sent, 130 interrupted.";
 
@@ -375,6 +389,15 @@ fn parse_chunk(text: &str) -> Result<u64, String> {
         }
         parsed => parsed,
     }
+}
+
+/// Most guests of a broadcast.
+const BROADCAST_MAX: u64 = 256;
+
+fn parse_lanes(text: &str) -> Result<u64, String> {
+    let count =
+        text.parse().ok().filter(|&count| count > 1 && count <= BROADCAST_MAX && u64::is_power_of_two(count));
+    count.ok_or_else(|| format!("'{text}' is no number of lanes: 2, 4, 8 ... {BROADCAST_MAX}"))
 }
 
 fn parse_payload(text: &str) -> Result<u64, String> {

@@ -8,6 +8,7 @@ use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::INLINE_BYTES_MAX;
 use ivshmem_proto::frame::{BITS_PER_PIXEL, FrameFormat};
 use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::lane::Lane;
 use ivshmem_proto::layout::RING_ENTRIES;
 use ivshmem_proto::wire::{Consume, Digest};
 
@@ -24,6 +25,10 @@ pub struct Config {
     pub shm: PathBuf,
     /// The server to be a peer of, which has a region of its own.
     pub server: Option<Server>,
+    /// The part of the region that is used.
+    pub lane: Lane,
+    /// Messages to many guests at once, in place of both tests.
+    pub broadcast: Option<BroadcastPlan>,
     /// Where results go.
     pub out: PathBuf,
     /// The latency test, unless skipped.
@@ -107,6 +112,19 @@ pub struct LatencyPlan {
     pub record: Record,
     /// Whether both one-way latencies are estimated.
     pub one_way: bool,
+}
+
+/// Messages to many guests at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BroadcastPlan {
+    /// Guests, each in a lane of its own.
+    pub lanes: u64,
+    /// Messages that count.
+    pub messages: u64,
+    /// Messages before them.
+    pub warmup: u64,
+    /// Pause between messages.
+    pub interval: Duration,
 }
 
 /// A payload's size.
@@ -310,6 +328,8 @@ impl BandwidthPlan {
     }
 }
 
+/// Messages unless asked otherwise.
+const MESSAGES_DEFAULT: u64 = 100_000;
 /// Payloads of a size at the most: each becomes a row.
 const ITERATIONS_MAX: u64 = 1_000_000;
 /// Samples kept in memory at the most: 64 bytes each.
@@ -331,7 +351,7 @@ impl LatencyPlan {
             }
             (Some(messages), None) => Extent::Count(messages),
             (None, Some(duration)) => Extent::Time(duration),
-            (None, None) => Extent::Count(100_000),
+            (None, None) => Extent::Count(MESSAGES_DEFAULT),
         };
         let by_time = matches!(extent, Extent::Time(_));
         let record = args.record.unwrap_or(if by_time { Record::Histogram } else { Record::Samples });
@@ -371,6 +391,36 @@ impl LatencyPlan {
             record,
             one_way: args.one_way,
         }))
+    }
+}
+
+impl BroadcastPlan {
+    fn new(lanes: u64, args: &Args) -> anyhow::Result<Self> {
+        let (latency, bandwidth) = (&args.latency, &args.bandwidth);
+        for (is_given, flag) in [
+            (args.preset.is_some(), "--preset"),
+            (latency.rate.is_some(), "--rate"),
+            (latency.payload > 0, "--payload"),
+            (latency.record.is_some(), "--record"),
+            (latency.one_way, "--one-way"),
+            (bandwidth.mode != ModeName::Whole, "--mode"),
+            (bandwidth.frames.as_ref().is_some_and(|list| !list.0.is_empty()), "--frames"),
+            (bandwidth.sizes.is_some(), "--sizes"),
+            (bandwidth.sweep, "--sweep"),
+            (bandwidth.duration.is_some(), "--duration"),
+        ] {
+            ensure!(
+                !is_given,
+                "--broadcast sends messages without payload in a closed loop: leave {flag} out"
+            );
+        }
+        let messages = latency.messages.unwrap_or(MESSAGES_DEFAULT);
+        ensure!(messages > 0, "nothing to measure: give --messages above 0");
+        ensure!(
+            messages.saturating_mul(lanes) <= SAMPLES_MAX,
+            "--messages {messages} to {lanes} guests: at most {SAMPLES_MAX} samples are kept"
+        );
+        Ok(Self { lanes, messages, warmup: latency.warmup, interval: latency.interval })
     }
 }
 
@@ -490,6 +540,11 @@ impl TryFrom<Args> for Config {
 
     fn try_from(mut args: Args) -> anyhow::Result<Self> {
         let preset = args.preset.map(|preset| apply(preset, &mut args));
+        let broadcast = args.broadcast.map(|lanes| BroadcastPlan::new(lanes, &args)).transpose()?;
+        if broadcast.is_some() {
+            args.latency.messages = Some(0);
+            args.bandwidth.frames = Some(crate::cli::FrameList(Vec::new()));
+        }
         let is_stream = args.bandwidth.mode == ModeName::Stream;
         ensure!(
             args.bandwidth.duration != Some(Duration::ZERO),
@@ -502,7 +557,7 @@ impl TryFrom<Args> for Config {
         }
         let bandwidth = BandwidthPlan::new(&args.bandwidth)?;
         ensure!(
-            latency.is_some() || bandwidth.is_some(),
+            latency.is_some() || bandwidth.is_some() || broadcast.is_some(),
             "nothing to measure: give --messages above 0, or --frames and --iterations"
         );
         ensure!(!args.timeout.is_zero(), "--timeout 0 would call every message lost; give for example 5s");
@@ -514,6 +569,8 @@ impl TryFrom<Args> for Config {
         Ok(Self {
             shm: args.shm,
             server: args.server.map(|socket| Server { socket, wait: args.wait, vector: args.vector }),
+            lane: args.lane,
+            broadcast,
             out: args.out,
             latency,
             bandwidth,
@@ -604,6 +661,10 @@ mod tests {
             (&["--payload", "5KiB"], "--payload 5120: a latency message carries at most 4096 bytes"),
             (&["--iterations", "18446744073709551615"], "at most 1000000 payloads"),
             (&["--messages", "0", "--frames", "none"], "nothing to measure"),
+            (&["--server", "/s", "--broadcast", "2", "--messages", "0"], "nothing to measure"),
+            (&["--server", "/s", "--broadcast", "2", "--sizes", "64"], "leave --sizes out"),
+            (&["--server", "/s", "--broadcast", "2", "--rate", "1k"], "leave --rate out"),
+            (&["--server", "/s", "--broadcast", "256", "--messages", "1000000"], "at most 50000000 samples"),
         ] {
             let error = config(args).unwrap_err().to_string();
             assert!(error.contains(expected), "{args:?}: {error}");

@@ -6,6 +6,7 @@ use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::geometry::Geometry;
 
 use crate::bandwidth::Row;
+use crate::broadcast::Rows;
 use crate::calibrate::Calibration;
 use crate::config::{BandwidthPlan, Extent, LatencyPlan, Mode, Pace, PayloadSize};
 use crate::latency::Measured;
@@ -22,6 +23,8 @@ pub struct Results {
     pub latency: Measured,
     /// One-way latencies, when asked for.
     pub one_way: Option<OneWay>,
+    /// Messages to many guests at once.
+    pub broadcast: Option<Rows>,
     /// The bandwidth test.
     pub rows: Vec<Row>,
     /// Kernels and roofs.
@@ -39,6 +42,7 @@ impl Results {
         Ok(Self {
             latency: Measured::new()?,
             one_way: None,
+            broadcast: None,
             rows: Vec::new(),
             calibration: Calibration::default(),
             working_set_bytes: None,

@@ -3,6 +3,7 @@
 use ivshmem_proto::clock::Clock;
 
 use crate::bandwidth_csv;
+use crate::broadcast_csv;
 use crate::cli::Record;
 use crate::config::{Config, Extent, Mode, Pace, PayloadSize};
 use crate::doorbell_csv::{self, Common};
@@ -15,6 +16,7 @@ use crate::run_json::RunJson;
 const LATENCY_CSV: &str = "latency_results.csv";
 const HISTOGRAM: &str = "latency.hgrm";
 const DOORBELL_CSV: &str = "doorbell_results.csv";
+const BROADCAST_CSV: &str = "broadcast_results.csv";
 const BANDWIDTH_CSV: &str = "bandwidth_results.csv";
 /// Room for run.json and for a histogram.
 const SMALL_BYTES: u64 = 256 << 10;
@@ -23,6 +25,7 @@ const SMALL_BYTES: u64 = 256 << 10;
 pub struct Files {
     samples: Option<Pending>,
     doorbell: Option<Pending>,
+    broadcast: Option<Pending>,
     histogram: Option<Pending>,
     bandwidth: Option<Pending>,
     run: Pending,
@@ -42,6 +45,7 @@ impl Files {
         let samples = kept.map(|messages| messages * latency_csv::ROW_BYTES_MAX);
         let rung = kept.filter(|_| config.server.is_some());
         let doorbell = rung.map(|messages| messages * doorbell_csv::ROW_BYTES_MAX);
+        let broadcast = config.broadcast.map(|plan| plan.messages * broadcast_csv::row_bytes_max(plan.lanes));
         let bandwidth = config.bandwidth.as_ref().map(|plan| {
             let each = match (plan.extent, plan.mode) {
                 (Extent::Count(count), _) => count.saturating_mul(2),
@@ -57,6 +61,7 @@ impl Files {
         Ok(Self {
             samples: samples.map(|bytes| create(LATENCY_CSV, bytes)).transpose()?,
             doorbell: doorbell.map(|bytes| create(DOORBELL_CSV, bytes)).transpose()?,
+            broadcast: broadcast.map(|bytes| create(BROADCAST_CSV, bytes)).transpose()?,
             histogram: config.latency.map(|_| create(HISTOGRAM, SMALL_BYTES)).transpose()?,
             bandwidth: bandwidth.map(|bytes| create(BANDWIDTH_CSV, bytes)).transpose()?,
             run: create("run.json", SMALL_BYTES)?,
@@ -79,6 +84,7 @@ impl Files {
         for (name, is_stale) in [
             (LATENCY_CSV, self.samples.is_none()),
             (DOORBELL_CSV, self.doorbell.is_none()),
+            (BROADCAST_CSV, self.broadcast.is_none()),
             (HISTOGRAM, self.histogram.is_none()),
             (BANDWIDTH_CSV, self.bandwidth.is_none()),
         ] {
@@ -97,6 +103,9 @@ impl Files {
             let common = Common { facts, pace: plan.pace, load, one_way: results.one_way.as_ref() };
             let samples = &results.latency.samples;
             written.push(file.finish(|out| doorbell_csv::write(out, samples, &common, clock)));
+        }
+        if let (Some(file), Some(rows)) = (self.broadcast, &results.broadcast) {
+            written.push(file.finish(|out| broadcast_csv::write(out, rows, clock)));
         }
         if let Some(file) = self.histogram {
             written.push(file.finish(|out| hgrm::write(out, &results.latency.rtt)));

@@ -296,7 +296,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         while message < count {
             if interval_ticks > 0 {
                 due = Ticks(due.0.saturating_add(interval_ticks));
-                pace(link, due);
+                pace(link.clock, due, is_spinner(link), || link.is_stopped());
             }
             let sample = self.exchange(link, None)?;
             take(sample);
@@ -330,7 +330,7 @@ impl<const RUNG: bool> Sender<RUNG> {
             if due >= end {
                 break;
             }
-            pace(link, due);
+            pace(link.clock, due, is_spinner(link), || link.is_stopped());
             let sample = self.exchange(link, Some(due))?;
             let since = |ticks: u64| link.clock.ns(begun, Ticks(ticks));
             let processed = sample.processed_ticks.map(|ticks| since(sample.start.0 + ticks));
@@ -480,19 +480,22 @@ fn limits(extent: Extent, clock: &Clock, begun: Ticks) -> (u64, Ticks) {
     }
 }
 
+fn is_spinner(link: &Link<'_>) -> bool {
+    link.bell.as_ref().is_none_or(|bell| bell.wait() == HostWait::Poll)
+}
+
 /// Waits until `due`, asleep while that is far off and spinning at the end. Not timed. A host that sleeps for its
-/// acknowledgements sleeps here, too: the time it spins would count as theirs.
-fn pace(link: &Link<'_>, due: Ticks) {
-    let is_spinner = link.bell.as_ref().is_none_or(|bell| bell.wait() == HostWait::Poll);
+/// acknowledgements, which is no spinner, sleeps here, too: the time it spins would count as theirs.
+pub(crate) fn pace(clock: &Clock, due: Ticks, is_spinner: bool, is_stopped: impl Fn() -> bool) {
     let spin = if is_spinner { Duration::from_micros(100) } else { Duration::ZERO };
     // A signal does not end a sleep.
     const NAP: Duration = Duration::from_millis(50);
     loop {
-        let left = Duration::from_nanos(link.clock.ns(link.clock.now(), due));
-        match left.checked_sub(spin).filter(|left| !left.is_zero() && !link.is_stopped()) {
+        let left = Duration::from_nanos(clock.ns(clock.now(), due));
+        match left.checked_sub(spin).filter(|left| !left.is_zero() && !is_stopped()) {
             Some(left) => std::thread::sleep(left.min(NAP)),
             None => break,
         }
     }
-    while link.clock.now() < due && !link.is_stopped() {}
+    while clock.now() < due && !is_stopped() {}
 }

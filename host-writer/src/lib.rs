@@ -5,6 +5,7 @@
 //! - [`run`]: the order of it all, [`measure`]: its tests; [`region`], [`link`]: the open session and the waits on it;
 //!   [`violations`]: what the guest did against its rules
 //! - [`latency`], [`one_way`]: the latency test, and what the guest's clock adds to it
+//! - [`broadcast`] ([`broadcast_run`], [`broadcast_csv`], [`broadcast_facts`]): messages to many guests at once
 //! - [`bandwidth`], [`stream`]: the bandwidth test; [`transfer`]: one payload through the region
 //! - [`calibrate`], [`kernels`], [`roofline`] (and [`median`]): which copy is fastest, and what either side's core can do
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
@@ -21,6 +22,10 @@ pub mod backing;
 pub mod bandwidth;
 pub mod bandwidth_csv;
 pub mod bell;
+pub mod broadcast;
+pub mod broadcast_csv;
+pub mod broadcast_facts;
+pub mod broadcast_run;
 pub mod caches;
 pub mod calibrate;
 pub mod cli;

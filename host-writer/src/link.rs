@@ -55,6 +55,9 @@ pub enum Stopped {
         /// What it answered.
         status: &'static str,
     },
+    /// No guest of a broadcast is left.
+    #[error("every guest is lost; the rows so far are kept; start them again")]
+    NobodyLeft,
     /// The session has used up its sequence numbers.
     #[error("the session ran out of sequence numbers")]
     Exhausted,
@@ -108,15 +111,28 @@ impl<'a> Link<'a> {
         timeout: Duration,
         bell: Option<Bell>,
     ) -> Self {
+        let host = open(map, geometry, bell.as_ref());
+        Self { bell, ..Self::of(map, host, clock, stop, timeout) }
+    }
+
+    /// Around a session that is open, of a host whose doorbell, if any, is somebody else's care.
+    #[must_use]
+    pub fn of(
+        map: &'a Mapping,
+        host: Host<'a, Mapping>,
+        clock: &'a Clock,
+        stop: &'a AtomicBool,
+        timeout: Duration,
+    ) -> Self {
         Self {
             map,
-            host: open(map, geometry, bell.as_ref()),
+            host,
             clock,
             stop,
             timeout_ticks: clock.after(Ticks(0), timeout).0,
             gaps: GapWatch::new(clock),
             violations: Violations::default(),
-            bell,
+            bell: None,
             verdicts: Default::default(),
         }
     }
@@ -254,7 +270,7 @@ impl<'a> Link<'a> {
             map.check_not_shrunk()?;
             let alive = host.guest_heartbeat() != first_beat;
             let expired = self.clock.now() >= deadline;
-            let waited = format!("after {} s", limit.as_secs_f64());
+            let waited = format!("after {} s", (limit.as_secs_f64() * 1e3).round() / 1e3);
             match host.presence() {
                 Presence::Attached { .. } => return Ok(true),
                 Presence::OtherLayout { version } if alive || expired => bail!(

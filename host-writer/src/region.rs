@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use ivshmem_proto::lane::Lane;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
 use ivshmem_proto::mapping::{ControlPage, MapError, Mapping};
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::region_file::{Ensured, ensure};
 
-use crate::config::Config;
+use crate::config::{Config, Unmet};
 
 /// The mapped region; a file that this run created and no guest ever used is removed again.
 #[derive(Debug)]
@@ -26,18 +27,22 @@ impl<'a> Region<'a> {
     /// It cannot be created or mapped, or another host-writer has it.
     pub fn open(config: &'a Config) -> anyhow::Result<Self> {
         let created = !config.shm.exists() && ensure(&config.shm, REGION_BYTES_DEFAULT)? == Ensured::Created;
-        Self::of(Mapping::open(&config.shm)?, created.then_some(&*config.shm))
+        Self::of(Mapping::open(&config.shm)?, config.lane, created.then_some(&*config.shm))
     }
 
-    /// Maps the region of a server.
+    /// Maps a lane of the region of a server.
     ///
     /// # Errors
-    /// It cannot be mapped, or another host-writer has it.
-    pub fn of_server(peers: &Peers) -> anyhow::Result<Self> {
-        Self::of(Mapping::from_fd(peers.memory()).context("map the server's region")?, None)
+    /// It cannot be mapped, is too small, or another host-writer has it.
+    pub fn of_server(peers: &Peers, lane: Lane) -> anyhow::Result<Self> {
+        Self::of(Mapping::from_fd(peers.memory()).context("map the server's region")?, lane, None)
     }
 
-    fn of(map: Mapping, created: Option<&'a Path>) -> anyhow::Result<Self> {
+    fn of(map: Mapping, lane: Lane, created: Option<&'a Path>) -> anyhow::Result<Self> {
+        let map = map.lane(lane).map_err(|error| match error {
+            MapError::Lane { path, error } => Unmet(anyhow!("{}: {error}", path.display())).into(),
+            error => anyhow!(error),
+        })?;
         map.own(ControlPage::Host).map_err(|error| match error {
             MapError::Owned { path, .. } => anyhow!(
                 "{} is in use by another host-writer; wait for it or use another region",

@@ -10,11 +10,9 @@ use ivshmem_proto::affinity;
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
-use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::{ClockReport, GuestReport};
 
-use crate::backing::Backing;
 use crate::bell::Bell;
 use crate::config::{Config, Print, Unmet};
 use crate::environment::{HostFacts, check_fifo, pin};
@@ -30,10 +28,10 @@ use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson
 use crate::summary::Figures;
 use crate::usage::DoorbellFacts;
 use crate::vcpu::VcpuThreads;
-use crate::{one_way, summary, vm_info};
+use crate::{broadcast_run, one_way, summary, vm_info};
 
 /// How long a server may take to say what it has.
-const SERVER_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const SERVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +67,17 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install signal handler")?;
     }
+    if let Some(plan) = &config.broadcast {
+        return broadcast_run::run(config, plan, started, started_utc, &stop);
+    }
     let peers = match &config.server {
         Some(server) => Some(Peers::join(&server.socket, server.vector, SERVER_PATIENCE)?),
         None => None,
     };
-    let region = peers.as_ref().map_or_else(|| Region::open(config), Region::of_server)?;
+    let region = match &peers {
+        Some(peers) => Region::of_server(peers, config.lane)?,
+        None => Region::open(config)?,
+    };
     let map = &region.map;
     let sizes =
         config.bandwidth.as_ref().map(|plan| plan.resolve(map.bytes())).transpose()?.unwrap_or_default();
@@ -87,7 +91,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
 
     let allowed = affinity::allowed_cpus()?;
     let socket = config.server.as_ref().map(|server| &*server.socket);
-    let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, map.path(), socket));
+    let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, map.path(), socket, config.lane));
     let asked = &config.circumstances;
     let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
     let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
@@ -168,7 +172,6 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     results.one_way = one_way.map(|_| one_way::of(&results.latency, &clock, stamp));
     results.put_in_order();
     results.latency.fill_histograms(&clock);
-    let backing = Backing::of_mapped(map.path()).ok();
     let (calibration, llc_bytes) = (&results.calibration, host_facts.llc_bytes);
     let run = RunJson {
         schema: SCHEMA,
@@ -180,18 +183,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         command_line: std::env::args().collect(),
         preset: config.preset.clone(),
         session: session.to_string(),
-        region: RegionFacts {
-            path: map.path().display().to_string(),
-            bytes: map.bytes(),
-            layout_version: LAYOUT_VERSION,
-            slot_count: geometry.slot_count(),
-            slot_bytes: geometry.slot_bytes(),
-            prefaulted: true,
-            page_bytes: backing.as_ref().map(|b| b.page_bytes),
-            huge: backing.as_ref().map(|b| b.huge),
-            numa_node: backing.as_ref().and_then(|b| b.numa_node),
-            filesystem: backing.map(|b| b.filesystem),
-        },
+        region: RegionFacts::of(map, &geometry, config.lane),
         host: host_facts,
         guest: GuestFacts::new(
             guest,
@@ -208,6 +200,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
         roof: config.bandwidth.as_ref().map(|_| calibration.roof(&results.rows)),
         latency: config.latency.map(|plan| facts::latency(&plan, &results)),
         doorbell,
+        broadcast: None,
         bandwidth: config
             .bandwidth
             .as_ref()
@@ -243,7 +236,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     })
 }
 
-fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {
+pub(crate) fn print(config: &Config, run: &RunJson, figures: &Figures) -> anyhow::Result<()> {
     use std::io::Write as _;
     let text = match config.print {
         Print::Nothing => return Ok(()),

@@ -6,12 +6,18 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::cpu::feature_names;
+use ivshmem_proto::geometry::Geometry;
+use ivshmem_proto::lane::Lane;
+use ivshmem_proto::layout::LAYOUT_VERSION;
+use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory_note::memory_note;
 use ivshmem_proto::report::{CopyRate, GuestReport, RateReport};
 use ivshmem_proto::wire::{MapKind, MemoryType, Spin};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::backing::Backing;
+use crate::broadcast_facts::BroadcastFacts;
 use crate::environment::{ClockFacts, HostFacts};
 use crate::interference::Interference;
 use crate::load::LoadSpec;
@@ -64,6 +70,8 @@ pub struct RunJson {
     pub latency: Option<LatencyFacts>,
     /// Doorbells; null without `--server`.
     pub doorbell: Option<DoorbellFacts>,
+    /// Messages to many guests at once; null without `--broadcast`.
+    pub broadcast: Option<BroadcastFacts>,
     /// The bandwidth test; null when skipped.
     pub bandwidth: Option<BandwidthFacts>,
     /// What ran beside the test; null when nothing was asked to.
@@ -104,8 +112,10 @@ impl Tool {
 pub struct RegionFacts {
     /// Its file on the host.
     pub path: String,
-    /// Its size.
+    /// Its size, or its lane's.
     pub bytes: u64,
+    /// The lane that was used; null for all of it.
+    pub lane: Option<String>,
     /// Layout version of both sides.
     pub layout_version: u64,
     /// Number of slots.
@@ -122,6 +132,27 @@ pub struct RegionFacts {
     pub numa_node: Option<u32>,
     /// Which file system holds it.
     pub filesystem: Option<String>,
+}
+
+impl RegionFacts {
+    /// Of a mapped region, or a lane of it.
+    #[must_use]
+    pub fn of(map: &Mapping, geometry: &Geometry, lane: Lane) -> Self {
+        let backing = Backing::of_mapped(map.path()).ok();
+        Self {
+            path: map.path().display().to_string(),
+            bytes: map.bytes(),
+            lane: (!lane.is_whole()).then(|| lane.to_string()),
+            layout_version: LAYOUT_VERSION,
+            slot_count: geometry.slot_count(),
+            slot_bytes: geometry.slot_bytes(),
+            prefaulted: true,
+            page_bytes: backing.as_ref().map(|b| b.page_bytes),
+            huge: backing.as_ref().map(|b| b.huge),
+            numa_node: backing.as_ref().and_then(|b| b.numa_node),
+            filesystem: backing.map(|b| b.filesystem),
+        }
+    }
 }
 
 /// The guest by its own word.
@@ -347,6 +378,14 @@ pub struct Percentiles {
     max: Option<u64>,
     mean: Option<f64>,
     count: u64,
+}
+
+impl Percentiles {
+    /// Median, p90, p99 and the largest.
+    #[must_use]
+    pub const fn shown(&self) -> [Option<u64>; 4] {
+        [self.p50, self.p90, self.p99, self.max]
+    }
 }
 
 /// Samples beyond a percentile without which it says nothing.

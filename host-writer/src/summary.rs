@@ -224,6 +224,9 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     if let Some(doorbell) = &run.doorbell {
         let _ = writeln!(text, "{}", doorbell.lines());
     }
+    if let Some(broadcast) = &run.broadcast {
+        text += &broadcast.lines();
+    }
     if let Some(bandwidth) = &run.bandwidth {
         bandwidth_text(&mut text, bandwidth, figures);
     }

@@ -31,6 +31,12 @@ impl VcpuThreads {
         Self(tids.map(|tid| PathBuf::from(format!("/proc/{pid}/task/{tid}"))).collect())
     }
 
+    /// Those of several VMs.
+    #[must_use]
+    pub fn of_all<'a>(vms: impl Iterator<Item = &'a Value>) -> Self {
+        Self(vms.flat_map(|vm| Self::of(Some(vm)).0).collect())
+    }
+
     /// What they have been through; `None` without a VM, and where the kernel or a dead VM does not say.
     pub(crate) fn delays(&self) -> Option<Delays> {
         let each = self.0.iter().map(|thread| delays_of(thread));

@@ -37,6 +37,20 @@ impl Violations {
         }
     }
 
+    /// Those of one of several guests.
+    pub fn add_all(&mut self, whose: &str, others: Self) {
+        for breach in others.kinds {
+            let first = format!("{whose}: {}", breach.first);
+            match self.kinds.iter_mut().find(|kind| kind.what == breach.what) {
+                Some(kind) => kind.count += breach.count,
+                None => self.kinds.push(Breach { first, ..breach }),
+            }
+        }
+        let room = SENTENCES_MAX - self.sentences.len();
+        self.sentences
+            .extend(others.sentences.iter().take(room).map(|sentence| format!("{whose}: {sentence}")));
+    }
+
     /// How many there were.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -51,6 +65,7 @@ mod tests {
     #[test]
     fn all_are_counted_by_kind_and_the_first_few_are_kept_in_words() {
         let mut violations = Violations::default();
+        violations.add_all("lane 0/2", Violations::default());
         for sequence in 1..=50 {
             violations.add("early", || format!("message {sequence} came early"));
         }
@@ -62,6 +77,14 @@ mod tests {
                 Breach { what: "early", count: 50, first: "message 1 came early".to_owned() },
                 Breach { what: "wrong", count: 1, first: "something else".to_owned() }
             ]
+        );
+        let mut all = Violations::default();
+        all.add_all("lane 0/2", violations.clone());
+        all.add_all("lane 1/2", violations);
+        assert_eq!((all.count(), all.sentences.len(), all.kinds.len()), (102, SENTENCES_MAX, 2));
+        assert_eq!(
+            (all.kinds[0].count, all.kinds[0].first.as_str()),
+            (100, "lane 0/2: message 1 came early")
         );
     }
 }

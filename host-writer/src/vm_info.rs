@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::lane::Lane;
 use ivshmem_proto::wire::MapKind;
 use serde_json::Value;
 
@@ -16,20 +17,32 @@ pub fn state_root() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|d| d.join(".local/state/ivshmem")))
 }
 
-/// The state (`vm.json`) of the live VM below `root` whose region is `shm`, or whose server listens at `socket`.
+/// The state (`vm.json`) of the live VM below `root` whose region is `shm`, or whose server listens at `socket`, and whose
+/// guest may answer in `lane`; `None`, too, when several may.
 #[must_use]
-pub fn find(root: &Path, shm: &Path, socket: Option<&Path>) -> Option<Value> {
+pub fn find(root: &Path, shm: &Path, socket: Option<&Path>, lane: Lane) -> Option<Value> {
     let is = |said: &Value, ours: Option<&Path>| {
         let (said, ours) = (said.as_str().map(fs::canonicalize), ours.map(fs::canonicalize));
         matches!((said, ours), (Some(Ok(said)), Some(Ok(ours))) if said == ours)
     };
     let same = |vm: &Value| is(&vm["shm_path"], Some(shm)) || is(&vm["doorbell"]["socket"], socket);
-    fs::read_dir(root)
+    let mut found = fs::read_dir(root)
         .ok()?
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.path().join("vm.json")).ok())
         .filter_map(|text| serde_json::from_str::<Value>(&text).ok())
-        .find(|vm| same(vm) && is_alive(vm))
+        .filter(|vm| same(vm) && is_alive(vm) && may_answer(vm, lane));
+    let first = found.next();
+    first.filter(|_| found.next().is_none())
+}
+
+/// Whether its guest answers in `lane`, by its own word where it has given one: the micro guest's program does that when it
+/// is ready, a Debian guest's is started later.
+fn may_answer(vm: &Value, lane: Lane) -> bool {
+    let ready = vm["ready"].as_str().unwrap_or_default();
+    let said = |key: &str| ready.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let its = said("lane").map_or(Some(Lane::WHOLE), |text| text.parse().ok());
+    vm["guest"] != "micro" || (its == Some(lane) && said("initiate").is_none())
 }
 
 /// Whether the recorded process still is that process: same pid, same start time (field 22 of /proc/PID/stat).
@@ -95,15 +108,15 @@ mod tests {
         let me = std::process::id();
         state(&root, "elsewhere", &other, me, start);
         state(&root, "dead", &ours, me, start + 1);
-        assert_eq!(find(&root, &ours, None), None);
+        assert_eq!(find(&root, &ours, None, Lane::WHOLE), None);
         state(&root, "live", &ours, me, start);
-        let found = find(&root, &ours, None).unwrap();
+        let found = find(&root, &ours, None, Lane::WHOLE).unwrap();
         assert_eq!(found["name"], "live");
         assert_eq!(vcpu_cpus(&found), [1]);
         // Neither is a file.
         let gone = dir.path().join("gone");
         state(&root, "without", &gone, me, start);
-        assert_eq!(find(&root, &gone, None), None);
+        assert_eq!(find(&root, &gone, None, Lane::WHOLE), None);
     }
 
     #[test]
@@ -119,7 +132,31 @@ mod tests {
             "doorbell": {"socket": socket}});
         fs::write(root.join("rung/vm.json"), vm.to_string()).unwrap();
         let memfd = Path::new("/memfd:ivshmem (deleted)");
-        assert_eq!(find(&root, memfd, None), None);
-        assert_eq!(find(&root, memfd, Some(&socket)).unwrap()["name"], "rung");
+        assert_eq!(find(&root, memfd, None, Lane::WHOLE), None);
+        assert_eq!(find(&root, memfd, Some(&socket), Lane::WHOLE).unwrap()["name"], "rung");
+    }
+
+    #[test]
+    fn of_several_vms_at_one_server_the_one_in_our_lane_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, shm) = (dir.path().join("state"), dir.path().join("shm"));
+        fs::write(&shm, "").unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let start: u64 =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let add = |name: &str, guest: &str, ready: &str| {
+            fs::create_dir_all(root.join(name)).unwrap();
+            let vm = json!({"name": name, "shm_path": shm, "pid": std::process::id(), "pid_start_time_ticks": start,
+                "guest": guest, "ready": ready});
+            fs::write(root.join(name).join("vm.json"), vm.to_string()).unwrap();
+        };
+        let name = |lane: &str| find(&root, &shm, None, lane.parse().unwrap()).map(|vm| vm["name"].clone());
+        add("a", "micro", "READY version=0.1.0 lane=0/2");
+        add("b", "micro", "READY version=0.1.0 lane=1/2");
+        add("c", "micro", "READY version=0.1.0 lane=1/2 initiate=5");
+        assert_eq!((name("0/2"), name("1/2"), name("0/1")), (Some("a".into()), Some("b".into()), None));
+        // It may be in any.
+        add("d", "debian", "READY");
+        assert_eq!((name("0/2"), name("0/4")), (None, Some("d".into())));
     }
 }
