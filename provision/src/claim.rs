@@ -12,7 +12,9 @@ use crate::Error;
 use crate::doorbell_server::is_memfd;
 use crate::name::VmName;
 use crate::process::{ProcessId, host_boot_id};
-use crate::state::{Lock, LockError, RegionUse, StartingRecord, VmDirectory, VmRecord, regions_in_use};
+use crate::state::{
+    Lock, LockError, RegionUse, StartingRecord, VmDirectory, VmRecord, regions_in_use, users_of_server,
+};
 
 /// Longest wait for a process that was sent SIGKILL.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
@@ -30,11 +32,16 @@ pub struct Claim {
 pub type Swept = bool;
 
 impl Claim {
-    /// Claims the name and the region. Remains of a dead VM are removed, and that is told.
+    /// Claims the name, and the region or a place at the server of the VM `joined`. Remains of a dead VM are removed, and that is told.
     ///
     /// # Errors
-    /// A VM of that name lives or is being worked on; another VM has the region; the state is unusable.
-    pub fn take(directory: VmDirectory, shm_path: &Path) -> Result<(Self, Swept), Error> {
+    /// A VM of that name lives or is being worked on; another VM has the region; there is no server to join; the state is
+    /// unusable.
+    pub fn take(
+        directory: VmDirectory,
+        shm_path: &Path,
+        joined: Option<&VmName>,
+    ) -> Result<(Self, Swept), Error> {
         let lock = lock(&directory)?;
         if let Some(vm) = directory.read_vm()?.filter(VmRecord::is_alive) {
             return Err(already_up(&vm));
@@ -42,18 +49,24 @@ impl Claim {
         // One command at a time looks at the others' regions and enters its own.
         let root = lock_root(directory.root())?;
         let uses = regions_in_use(directory.root(), directory.name());
+        if let Err(error) = joined.map_or(Ok(()), |owner| check_server(directory.root(), owner)) {
+            lock.remove_with_directory();
+            return Err(error);
+        }
         let is_same = |other: &&RegionUse| canonical(&other.shm_path) == canonical(shm_path);
-        if let Some(other) = uses.iter().find(is_same).filter(|_| !is_memfd(shm_path)) {
+        if let Some(other) = uses.iter().find(is_same).filter(|_| !is_memfd(shm_path) && joined.is_none()) {
             let taken = Error::RegionTaken { shm_path: shm_path.to_owned(), vm: other.vm.clone() };
             lock.remove_with_directory();
             return Err(taken);
         }
+        no_users(&directory)?;
         let swept = sweep(&directory, &uses)?;
         let starter = ProcessId::current().map_err(|source| Error::io("read /proc", source))?;
         let starting = StartingRecord {
             starter,
             qemu: None,
             doorbell_server: None,
+            joined: joined.cloned(),
             shm_path: shm_path.to_owned(),
             shm_created_inode: None,
             machine_created: false,
@@ -148,6 +161,36 @@ impl Drop for Claim {
     }
 }
 
+/// Whether a VM's server can be joined: nobody is about to end it. To be asked with the state root locked.
+fn check_server(root: &Path, owner: &VmName) -> Result<(), Error> {
+    let directory = VmDirectory::new(root, owner);
+    let vm = directory.read_vm()?.filter(VmRecord::is_alive);
+    match vm.and_then(|vm| vm.own_doorbell_server()) {
+        Some(server) if !server.is_alive() => Err(Error::NoServer { name: owner.clone() }),
+        None => Err(Error::NoServer { name: owner.clone() }),
+        Some(_) if Lock::is_held(&directory.lock_file()) => {
+            Err(Error::Busy { name: owner.clone(), holder: None })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether nobody else lives by a VM's server. The caller holds the VM's lock, so that nobody joins it from now on.
+///
+/// # Errors
+/// [`Error::ServerInUse`].
+pub fn check_unused(directory: &VmDirectory) -> Result<(), Error> {
+    let _root = lock_root(directory.root())?;
+    no_users(directory)
+}
+
+fn no_users(directory: &VmDirectory) -> Result<(), Error> {
+    match users_of_server(directory.root(), directory.name()) {
+        users if users.is_empty() => Ok(()),
+        users => Err(Error::ServerInUse { name: directory.name().clone(), users }),
+    }
+}
+
 /// Locks a VM's directory, creating it.
 fn lock(directory: &VmDirectory) -> Result<Lock, Error> {
     loop {
@@ -192,7 +235,8 @@ pub fn sweep(directory: &VmDirectory, uses: &[RegionUse]) -> Result<Swept, Error
         end_process("QEMU", qemu)?;
     }
     // After QEMU, which has nothing to say to a server but by its end.
-    let servers = [vm.as_ref().and_then(VmRecord::doorbell_server), start.and_then(|s| s.doorbell_server)];
+    let servers =
+        [vm.as_ref().and_then(VmRecord::own_doorbell_server), start.and_then(|s| s.doorbell_server)];
     for server in servers.into_iter().flatten() {
         end_process("the doorbell server", server)?;
     }
@@ -245,6 +289,7 @@ fn canonical(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::tests::doorbell_example;
 
     fn directory(root: &Path, name: &str) -> VmDirectory {
         VmDirectory::new(root, &name.parse().unwrap())
@@ -255,7 +300,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let region = root.path().join("region");
         std::fs::write(&region, "x").unwrap();
-        let (mut claim, swept) = Claim::take(directory(root.path(), "vm"), &region).unwrap();
+        let (mut claim, swept) = Claim::take(directory(root.path(), "vm"), &region, None).unwrap();
         assert!(!swept);
         claim.region_created(std::fs::metadata(&region).unwrap().ino()).unwrap();
         drop(claim);
@@ -275,20 +320,51 @@ mod tests {
     fn a_name_and_a_region_belong_to_one_at_a_time() {
         let root = tempfile::tempdir().unwrap();
         let region = root.path().join("region");
-        let (claim, _) = Claim::take(directory(root.path(), "one"), &region).unwrap();
-        let same_name = Claim::take(directory(root.path(), "one"), &root.path().join("other")).unwrap_err();
+        let (claim, _) = Claim::take(directory(root.path(), "one"), &region, None).unwrap();
+        let same_name =
+            Claim::take(directory(root.path(), "one"), &root.path().join("other"), None).unwrap_err();
         assert!(matches!(same_name, Error::Busy { holder: Some(pid), .. } if pid == std::process::id()));
         let through_a_link = root.path().join("link");
         std::os::unix::fs::symlink(root.path(), &through_a_link).unwrap();
         let same_region =
-            Claim::take(directory(root.path(), "two"), &through_a_link.join("region")).unwrap_err();
+            Claim::take(directory(root.path(), "two"), &through_a_link.join("region"), None).unwrap_err();
         assert!(
             matches!(same_region, Error::RegionTaken { ref vm, .. } if vm.as_str() == "one"),
             "{same_region}"
         );
         assert!(!root.path().join("two").exists());
         drop(claim);
-        Claim::take(directory(root.path(), "two"), &region).unwrap();
+        Claim::take(directory(root.path(), "two"), &region, None).unwrap();
+    }
+
+    #[test]
+    fn a_server_is_joined_while_its_vm_lives_and_is_not_taken_from_who_joined() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, owner) = ("a".parse::<VmName>().unwrap(), directory(root.path(), "a"));
+        let region = root.path().join("region");
+        let join = || Claim::take(directory(root.path(), "b"), &region, Some(&a));
+        assert!(matches!(join().unwrap_err(), Error::NoServer { .. }));
+        let me = ProcessId::current().unwrap();
+        let mut vm = VmRecord { name: a.clone(), shm_path: region.clone(), ..doorbell_example() };
+        (vm.pid, vm.pid_start_time_ticks, vm.host_boot_id) = (me.pid, me.start_time_ticks, host_boot_id());
+        let doorbell = vm.doorbell.as_mut().unwrap();
+        (doorbell.server_pid, doorbell.server_pid_start_time_ticks) = (me.pid, me.start_time_ticks);
+        owner.create().unwrap();
+        owner.write_vm(&vm).unwrap();
+        let (claim, _) = join().unwrap();
+        let error = check_unused(&owner).unwrap_err();
+        assert!(matches!(&error, Error::ServerInUse { users, .. } if users[0].as_str() == "b"), "{error}");
+        drop(claim);
+        check_unused(&owner).unwrap();
+        // Whoever has the lock may be ending it.
+        let lock = Lock::acquire(&owner.lock_file()).unwrap();
+        assert!(matches!(join().unwrap_err(), Error::Busy { ref name, .. } if *name == a));
+        drop(lock);
+        // One that has itself joined has no server to give.
+        vm.doorbell.as_mut().unwrap().joined = Some("c".parse().unwrap());
+        owner.write_vm(&vm).unwrap();
+        assert!(matches!(join().unwrap_err(), Error::NoServer { .. }));
+        assert!(!root.path().join("b").exists());
     }
 
     #[test]
@@ -306,6 +382,7 @@ mod tests {
             starter: ProcessId { start_time_ticks: 1, ..me },
             qemu: Some(qemu),
             doorbell_server: Some(server),
+            joined: None,
             shm_path: region.clone(),
             shm_created_inode: Some(std::fs::metadata(&region).unwrap().ino()),
             machine_created: true,
@@ -314,7 +391,7 @@ mod tests {
         vm.write_starting(&left).unwrap();
         vm.create_machine().unwrap();
         let machine = vm.machine();
-        let (claim, swept) = Claim::take(vm, &root.path().join("other")).unwrap();
+        let (claim, swept) = Claim::take(vm, &root.path().join("other"), None).unwrap();
         assert!(swept && !region.exists() && !machine.exists() && !qemu.is_alive() && !server.is_alive());
         orphan.wait().unwrap();
         other_orphan.wait().unwrap();

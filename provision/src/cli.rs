@@ -200,6 +200,10 @@ pub struct UpArgs {
     /// Interrupts of each peer.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_VECTORS, requires = "doorbell", value_parser = vectors())]
     pub vectors: u16,
+    /// Be one more peer of another VM's server: the same region, and interrupts from guest to guest. Its region and its number of
+    /// vectors are this VM's, too, and it cannot go down before this one has.
+    #[arg(long, value_name = "VM", requires = "doorbell", conflicts_with_all = ["shm", "shm_size", "hugepages", "vectors"])]
+    pub join: Option<VmName>,
     /// Give the guest an IOMMU, so that vfio-pci can pass the device's interrupts to a program; the machine is q35 then.
     #[arg(long, requires = "doorbell")]
     pub viommu: bool,

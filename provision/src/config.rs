@@ -8,6 +8,7 @@ use ivshmem_proto::region_file;
 use crate::Error;
 use crate::accel::Asked;
 use crate::cli::{Guest, UpArgs, UserDataMode};
+use crate::doorbell::DoorbellRecord;
 use crate::doorbell_server::{MEMFD, Shm};
 use crate::hugepages::{self, HugePage, HugePageError, Place};
 use crate::image::{self, ImageChoice};
@@ -17,7 +18,7 @@ use crate::pin::CpuPin;
 use crate::port::{self, SshPort};
 use crate::qemu::args::kernel_command_line;
 use crate::size::Bytes;
-use crate::state::VmDirectory;
+use crate::state::{VmDirectory, VmRecord};
 
 /// Least memory the cloud kernel boots in with room for the guest's private copy of a 4K frame.
 const MEMORY_BYTES_MIN: u64 = 128 << 20;
@@ -52,6 +53,8 @@ pub struct UpConfig {
     pub shm_bytes: u64,
     /// Interrupts of each peer, where the device has some; the region's path may be [`MEMFD`] then.
     pub doorbell_vectors: Option<u16>,
+    /// The server to be a peer of, when it is another VM's.
+    pub join: Option<DoorbellRecord>,
     /// Whether the guest has an IOMMU.
     pub viommu: bool,
     /// Where the vCPUs go.
@@ -134,19 +137,25 @@ impl TryFrom<UpArgs> for UpConfig {
             let why = format!("the guest needs at least {}", Bytes(MEMORY_BYTES_MIN));
             return Err(bad("--memory", &memory, &why));
         }
-        region_file::check_size(args.shm_size.0)?;
+        let owner = args.join.as_ref().map(server_of).transpose()?;
+        let (shm_bytes, vectors) = match &owner {
+            Some((vm, doorbell)) => (vm.shm_bytes, doorbell.vectors),
+            None => (args.shm_size.0, args.vectors),
+        };
+        region_file::check_size(shm_bytes)?;
         let absolute = |flag, path: &PathBuf, advice: &str| {
             std::path::absolute(path).map_err(|e| bad(flag, &path.display(), &format!("{e}; {advice}")))
         };
         let name =
             args.name.map_or_else(|| args.guest.as_str().parse(), Ok).map_err(|e| bad("--name", &"", &e))?;
-        let region = match args.shm {
-            Some(Shm::Memfd) => memfd(args.doorbell, args.hugepages)?,
-            Some(Shm::File(path)) => {
+        let region = match (&owner, args.shm) {
+            (Some((vm, _)), _) => Place { path: vm.shm_path.clone(), page: vm.hugepages, mount_at: None },
+            (None, Some(Shm::Memfd)) => memfd(args.doorbell, args.hugepages)?,
+            (None, Some(Shm::File(path))) => {
                 let path = absolute("--shm", &path, "name a file under /dev/shm")?;
                 region(args.hugepages, Some(path), args.shm_size, &name)?
             }
-            None => region(args.hugepages, None, args.shm_size, &name)?,
+            (None, None) => region(args.hugepages, None, args.shm_size, &name)?,
         };
         let guest = match args.guest {
             Guest::Micro => GuestConfig::Micro {
@@ -182,7 +191,8 @@ impl TryFrom<UpArgs> for UpConfig {
                     user_data,
                     ssh_port: debian.ssh_port,
                     fresh: debian.fresh,
-                    snapshot: !debian.no_snapshot,
+                    // Of a VM whose device is not its server's first, QEMU saves none.
+                    snapshot: !debian.no_snapshot && owner.is_none(),
                     kernel_args: debian.kernel_args,
                 }))
             }
@@ -193,8 +203,9 @@ impl TryFrom<UpArgs> for UpConfig {
             vcpus: args.vcpus,
             memory_bytes: memory.0,
             region,
-            shm_bytes: args.shm_size.0,
-            doorbell_vectors: args.doorbell.then_some(args.vectors),
+            shm_bytes,
+            doorbell_vectors: args.doorbell.then_some(vectors),
+            join: owner.map(|(_, doorbell)| doorbell),
             viommu: args.viommu,
             cpu_pin: args.cpu_pin,
             guest_reader: args.guest_reader,
@@ -204,6 +215,16 @@ impl TryFrom<UpArgs> for UpConfig {
             guest,
         })
     }
+}
+
+/// A running VM and its server, as a VM that joins it will record it.
+fn server_of(name: &VmName) -> Result<(VmRecord, DoorbellRecord), Error> {
+    let vm = VmDirectory::new(&state_root()?, name).read_vm()?.filter(VmRecord::is_alive);
+    let vm = vm.ok_or_else(|| Error::NoVm { name: name.clone() })?;
+    let doorbell = vm.doorbell.clone().ok_or_else(|| Error::NoServer { name: name.clone() })?;
+    // Whoever joins one that has itself joined is a guest of the same host.
+    let joined = doorbell.joined.clone().or(Some(name.clone()));
+    Ok((vm, DoorbellRecord { joined, ..doorbell }))
 }
 
 /// Memory without a file: only a server can hand it to both sides.

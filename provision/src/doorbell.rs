@@ -14,6 +14,7 @@ use crate::Error;
 use crate::config::UpConfig;
 use crate::doorbell_server::{MemoryKind, is_memfd};
 use crate::interrupt::{Interrupts, unblocked};
+use crate::name::VmName;
 use crate::process::{Process, ProcessId};
 use crate::qemu::complaint::last_words;
 use crate::qemu::process::in_own_session;
@@ -36,6 +37,9 @@ pub struct DoorbellRecord {
     pub vectors: u16,
     /// Which memory its peers share.
     pub memory: MemoryKind,
+    /// The VM whose server it is, when that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<VmName>,
 }
 
 impl DoorbellRecord {
@@ -56,12 +60,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server of a VM that shall have one. The region's file is there already.
+    /// Starts the server of a VM that shall have one of its own. The region's file is there already.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start(config: &UpConfig, directory: &VmDirectory) -> Result<Option<Self>, Error> {
-        let Some(vectors) = config.doorbell_vectors else { return Ok(None) };
+        let Some(vectors) = config.doorbell_vectors.filter(|_| config.join.is_none()) else {
+            return Ok(None);
+        };
         let failed = |e| Error::io("start the doorbell server", e);
         let (socket, log) = (directory.doorbell_socket(), directory.doorbell_log());
         let region = &config.region.path;
@@ -93,7 +99,8 @@ impl Server {
         let process = process.map_err(failed)?;
         let ProcessId { pid: server_pid, start_time_ticks: server_pid_start_time_ticks } = process.id();
         let memory = if is_memfd(region) { MemoryKind::Memfd } else { MemoryKind::File };
-        let record = DoorbellRecord { server_pid, server_pid_start_time_ticks, socket, vectors, memory };
+        let record =
+            DoorbellRecord { server_pid, server_pid_start_time_ticks, socket, vectors, memory, joined: None };
         Ok(Some(Self { child: Some(child), process, log, record }))
     }
 

@@ -87,6 +87,25 @@ pub enum Error {
         /// Whose it is.
         vm: VmName,
     },
+    /// Other VMs live by this one's server.
+    #[error(
+        "VM {name} has the server and the region of {}: 'provision down --name {}' first",
+        list(.users), .users.first().unwrap_or(.name)
+    )]
+    ServerInUse {
+        /// The VM.
+        name: VmName,
+        /// Who uses them.
+        users: Vec<VmName>,
+    },
+    /// There is no server to join.
+    #[error(
+        "VM {name} has no doorbell server to join: start it with 'provision up --doorbell --name {name}'"
+    )]
+    NoServer {
+        /// The VM.
+        name: VmName,
+    },
     /// The region's file is unusable.
     #[error(transparent)]
     Region(#[from] RegionFileError),
@@ -438,6 +457,11 @@ mod tests {
             Error::AlreadyUp { name: name.clone(), pid: 12, since: "2026-11-20T20:00:00Z".into() },
             Error::Busy { name: name.clone(), holder: Some(7) },
             Error::RegionTaken { shm_path: "/dev/shm/ivshmem".into(), vm: name.clone() },
+            Error::ServerInUse {
+                name: name.clone(),
+                users: vec!["b".parse().unwrap(), "c".parse().unwrap()],
+            },
+            Error::NoServer { name: name.clone() },
             Error::NoIvshmem { qemu: "/usr/bin/qemu-system-x86_64".into(), device: "ivshmem-plain" },
             Error::DoorbellServer { said: "no room for 67108864 bytes".into() },
             Error::QemuDied {

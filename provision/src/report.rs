@@ -67,10 +67,12 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
         vm.vcpu_threads.iter().filter_map(|t| t.cpu).map(|cpu| cpu.to_string()).collect();
     let pinned =
         if pinned.is_empty() { "not pinned".to_owned() } else { format!("on CPU {}", pinned.join(",")) };
-    let made = match vm.shm_created {
-        true => "created, removed by down",
-        false if is_memfd(&vm.shm_path) => "sealed, only for those who join the server",
-        false => "was there, stays",
+    let whose = vm.joined().map(|owner| format!("VM {owner}'s"));
+    let made = match (&whose, vm.shm_created) {
+        (Some(whose), _) => whose,
+        (None, true) => "created, removed by down",
+        (None, false) if is_memfd(&vm.shm_path) => "sealed, only for those who join the server",
+        (None, false) => "was there, stays",
     };
     let pages = vm.hugepages.map_or_else(String::new, |page| format!(" in huge pages of {page}"));
     let guest = vm.ready.strip_prefix("READY").unwrap_or(&vm.ready).trim();
@@ -91,7 +93,8 @@ pub fn facts(vm: &VmRecord) -> Vec<(&'static str, String)> {
         let vectors =
             if doorbell.vectors == 1 { "1 vector" } else { &format!("{} vectors", doorbell.vectors) };
         let iommu = if vm.viommu { ", the guest has an IOMMU" } else { "" };
-        let server = format!("server {} (pid {})", doorbell.socket.display(), doorbell.server_pid);
+        let whose = doorbell.joined.as_ref().map_or_else(String::new, |owner| format!("VM {owner}'s "));
+        let server = format!("{whose}server {} (pid {})", doorbell.socket.display(), doorbell.server_pid);
         facts.insert(2, ("doorbell", format!("{vectors}, {server}{iommu}")));
     }
     if let Some(disk) = &vm.disk {
@@ -200,6 +203,7 @@ pub(crate) mod tests {
             socket: "/state/micro/doorbell.sock".into(),
             vectors: 2,
             memory: MemoryKind::Memfd,
+            joined: None,
         };
         let shm_path = "memfd".into();
         VmRecord {

@@ -173,10 +173,19 @@ fn neither_an_interrupt_nor_a_kill_leaves_a_server() {
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_made() {
     let place = Place::new();
-    for args in [&["--vectors", "2"][..], &["--viommu"], &["--doorbell", "--vectors", "0"]] {
+    for args in [
+        &["--vectors", "2"][..],
+        &["--viommu"],
+        &["--doorbell", "--vectors", "0"],
+        &["--join", "x"],
+        &["--doorbell", "--join", "x"],
+    ] {
         let (code, _, err) = run(&mut place.up(args));
         assert_eq!(code, Some(2), "{args:?}: {err}");
     }
+    // Without a region of its own.
+    let error = fail(&mut place.provision(&["up", "--guest", "micro", "--doorbell", "--join", "x"]), 1);
+    assert_eq!(error, "provision: there is no VM x: start it with 'provision up --name x'");
     let deep =
         place.state().join("d".repeat(107 - place.state().as_os_str().len() - "//micro/qmp.sock".len()));
     let error = fail(up(&place, &[]).env("IVSHMEM_STATE_DIR", &deep), 1);

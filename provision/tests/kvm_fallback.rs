@@ -44,7 +44,7 @@ fn start(place: &Place, asked: &str) -> Result<Up, Error> {
     let config = UpConfig::try_from(*args).unwrap();
     let directory = VmDirectory::new(place.state(), &config.name);
     let qemu = script(place, &QEMU.replace("SERIAL_LOG", directory.serial_log().to_str().unwrap()));
-    let (mut claim, _) = Claim::take(directory, &config.region.path).unwrap();
+    let (mut claim, _) = Claim::take(directory, &config.region.path, None).unwrap();
     let measured = Measured { instructions_per_second: 3e9, exit_cost_ns: Some(1000.0) };
     let rungs = vec![Rung::passed("instruction rate", "3000 million instructions/s")];
     let climb = Climb { rungs, measured: Some(measured), cost: Duration::from_millis(10) };

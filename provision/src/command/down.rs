@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{find, print};
 use crate::Error;
-use crate::claim::{busy, end_process, sweep};
+use crate::claim::{busy, check_unused, end_process, sweep};
 use crate::cli::DownArgs;
 use crate::interrupt::Interrupts;
 use crate::process::Process;
@@ -35,6 +35,7 @@ pub(super) fn run(args: &DownArgs) -> Result<ExitCode, Error> {
 
 fn down(directory: &VmDirectory, args: &DownArgs, interrupts: &Interrupts) -> Result<String, Error> {
     let lock = Lock::acquire(&directory.lock_file()).map_err(|e| busy(directory.name(), e))?;
+    check_unused(directory)?;
     let vm = directory.read_vm()?;
     let stopped = match &vm {
         Some(vm) if vm.is_alive() => Some(stop(directory, vm, args, interrupts)?),

@@ -1,6 +1,7 @@
 //! `provision status`: whether the VM runs, and what is known about it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use super::{find, print, print_json};
 use crate::Error;
 use crate::cli::StatusArgs;
 use crate::name::VmName;
+use crate::qemu::complaint::printable;
 use crate::qemu::monitor::Monitor;
 use crate::report::{facts, how_started};
 use crate::state::{DiskRecord, Found, VmDirectory, VmRecord, survey};
@@ -28,6 +30,8 @@ struct Status {
     /// Whether the doorbell server of a running VM lives: `running` or `dead`.
     doorbell_server: Option<&'static str>,
     vm: Option<Box<VmRecord>>,
+    /// The last line of a guest whose program has ended with one: `RESULT {json}`.
+    result: Option<String>,
     /// What is kept of a Debian VM, running or not.
     disk: Option<DiskRecord>,
 }
@@ -69,8 +73,16 @@ fn examine(directory: &VmDirectory) -> Result<Status, Error> {
         qemu,
         doorbell_server,
         vm,
+        result: if state == "dead" { result_of(&directory.serial_log()) } else { None },
         disk: directory.read_disk()?,
     })
+}
+
+/// What a guest's program has ended with, from its serial log.
+fn result_of(serial_log: &Path) -> Option<String> {
+    let log = std::fs::read(serial_log).ok()?;
+    let text = String::from_utf8_lossy(&log);
+    text.lines().rev().find(|line| line.starts_with("RESULT {")).map(|line| printable(line.trim()))
 }
 
 fn down(disk: Option<&DiskRecord>) -> String {
@@ -91,10 +103,16 @@ fn text(status: &Status) -> String {
         }
         ("starting", _) => "being worked on by another provision".to_owned(),
         ("down", _) => down(status.disk.as_ref()),
+        ("dead", _) if status.result.is_some() => {
+            "over: its program has ended with a result; 'provision down' removes what it left".to_owned()
+        }
         ("dead", _) => "dead: QEMU is gone; 'provision down' removes what it left".to_owned(),
         _ => "not up: 'provision up' starts it".to_owned(),
     };
     let mut text = format!("{name} is {state}\n");
+    if let Some(result) = &status.result {
+        let _ = writeln!(text, "  {result}");
+    }
     let Some(vm) = status.vm.as_ref() else { return text };
     for (label, value) in facts(vm) {
         let _ = writeln!(text, "  {label:<12} {value}");
@@ -128,6 +146,7 @@ mod tests {
             qemu,
             doorbell_server: None,
             vm: vm.map(Box::new),
+            result: None,
             disk: None,
         }
     }
@@ -140,6 +159,7 @@ mod tests {
             text(&status("starting", None)),
             text(&status("dead", Some(example()))),
             text(&status("dead", None)),
+            text(&Status { result: Some("RESULT {\"ok\":1}".to_owned()), ..status("dead", None) }),
             text(&status("absent", None)),
         ];
         insta::assert_snapshot!(texts.join("\n"));

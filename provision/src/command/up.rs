@@ -13,6 +13,7 @@ use crate::config::UpConfig;
 use crate::doorbell::Server;
 use crate::interrupt::Interrupts;
 use crate::keep::{self, utc_now};
+use crate::name::VmName;
 use crate::pin;
 use crate::prepare::{Parts, prepare, sha256};
 use crate::process::host_boot_id;
@@ -47,10 +48,10 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     let allowed = pin::allowed_cpus().map_err(|e| Error::io("read the CPU affinity", e))?;
     let pins = pin::plan(&config.cpu_pin, config.vcpus, &allowed)?;
     let directory = directory_of(&config.name)?;
-    if config.doorbell_vectors.is_some() {
+    if config.doorbell_vectors.is_some() && config.join.is_none() {
         directory.check_doorbell_socket()?;
     }
-    let (mut claim, swept) = Claim::take(directory, &config.region.path)?;
+    let (mut claim, swept) = Claim::take(directory, &config.region.path, joined(config))?;
     if swept {
         progress.note(&format!("removed what a dead VM {} had left", config.name));
     }
@@ -94,7 +95,7 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
         shm_path: config.region.path.clone(),
         shm_bytes: config.shm_bytes,
         hugepages: config.region.page,
-        doorbell: server.as_ref().map(|server| server.record.clone()),
+        doorbell: config.join.clone().or_else(|| server.as_ref().map(|server| server.record.clone())),
         viommu: config.viommu,
         shm_created: claim.created_region(),
         shm_inode: parts.shm_inode(),
@@ -122,7 +123,12 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     Ok(record)
 }
 
-/// Starts the VM's doorbell server, if it shall have one: QEMU connects while it starts.
+/// The VM whose server this one is to use.
+fn joined(config: &UpConfig) -> Option<&VmName> {
+    config.join.as_ref().and_then(|doorbell| doorbell.joined.as_ref())
+}
+
+/// Starts the VM's doorbell server, if it shall have one of its own: QEMU connects while it starts.
 fn doorbell_server(
     config: &UpConfig,
     claim: &mut Claim,

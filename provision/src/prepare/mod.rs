@@ -105,6 +105,9 @@ fn region(config: &UpConfig, claim: &mut Claim) -> Result<u64, Error> {
     if is_memfd(path) {
         return Ok(0);
     }
+    if config.join.is_some() {
+        return inode_of(path);
+    }
     if let Some(page) = *page {
         if !path.exists() {
             check_pool(page, config.shm_bytes)?;
@@ -118,12 +121,15 @@ fn region(config: &UpConfig, claim: &mut Claim) -> Result<u64, Error> {
         Some(page) => no_pages(e, *page),
         None => e.into(),
     })?;
-    let inode =
-        std::fs::metadata(path).map_err(|e| Error::io(format!("inspect {}", path.display()), e))?.ino();
+    let inode = inode_of(path)?;
     if ensured == Ensured::Created {
         claim.region_created(inode)?;
     }
     Ok(inode)
+}
+
+fn inode_of(path: &Path) -> Result<u64, Error> {
+    Ok(std::fs::metadata(path).map_err(|e| Error::io(format!("inspect {}", path.display()), e))?.ino())
 }
 
 /// A region that cannot fit takes nothing: allocating would empty the pool under others before it failed.

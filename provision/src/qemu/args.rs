@@ -65,6 +65,8 @@ pub enum Device<'a> {
         socket: &'a Path,
         /// Interrupts of each peer.
         vectors: u16,
+        /// Whether it is the first to join: a master has to be.
+        is_first: bool,
     },
 }
 
@@ -136,9 +138,10 @@ pub fn qemu(machine: &Machine<'_>) -> Vec<OsString> {
             );
             args.option("-device", "ivshmem-plain,memdev=region,master=on")
         }
-        Device::Doorbell { socket, vectors } => {
+        Device::Doorbell { socket, vectors, is_first } => {
             args.with_path("-chardev", "socket,id=doorbell,path=", socket);
-            let device = format!("ivshmem-doorbell,chardev=doorbell,vectors={vectors},master=on");
+            let master = if is_first { "on" } else { "off" };
+            let device = format!("ivshmem-doorbell,chardev=doorbell,vectors={vectors},master={master}");
             args.option("-device", device)
         }
     };
@@ -306,7 +309,8 @@ mod tests {
     }
 
     fn doorbell(accelerator: Accelerator, viommu: bool) -> String {
-        let device = Device::Doorbell { socket: Path::new("/state/a,b/doorbell.sock"), vectors: 2 };
+        let device =
+            Device::Doorbell { socket: Path::new("/state/a,b/doorbell.sock"), vectors: 2, is_first: true };
         lines_with(accelerator, "memfd", true, micro_machine(), (device, viommu))
     }
 

@@ -153,9 +153,10 @@ impl Start<'_> {
             Guest::Micro(boot) => GuestMachine::Micro(boot),
             Guest::Debian { boot, .. } => GuestMachine::Debian { disk: &disk, seed: &seed, boot },
         };
-        let socket = directory.doorbell_socket();
+        let joined = self.config.join.as_ref();
+        let socket = joined.map_or_else(|| directory.doorbell_socket(), |doorbell| doorbell.socket.clone());
         let device = match self.config.doorbell_vectors {
-            Some(vectors) => Device::Doorbell { socket: &socket, vectors },
+            Some(vectors) => Device::Doorbell { socket: &socket, vectors, is_first: joined.is_none() },
             None => Device::Plain,
         };
         args::qemu(&Machine {

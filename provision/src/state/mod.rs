@@ -16,7 +16,7 @@ pub use record::{
     AcceleratorRecord, KernelRecord, QemuRecord, SCHEMA, SshRecord, Start, VcpuThread, VmDisk, VmRecord,
 };
 pub use starting::StartingRecord;
-pub use survey::{Found, RegionUse, names, regions_in_use, survey};
+pub use survey::{Found, RegionUse, names, regions_in_use, survey, users_of_server};
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -84,9 +84,19 @@ impl VmRecord {
         ProcessId { pid: self.pid, start_time_ticks: self.pid_start_time_ticks }
     }
 
-    /// Its doorbell server, if it has one and a pid of then still means something.
+    /// The server behind its doorbell device, its own or another VM's, if a pid of then still means something.
     pub fn doorbell_server(&self) -> Option<ProcessId> {
         self.doorbell.as_ref().filter(|_| self.host_boot_id == host_boot_id()).map(DoorbellRecord::server)
+    }
+
+    /// The same, if it was started for this VM and ends with it.
+    pub fn own_doorbell_server(&self) -> Option<ProcessId> {
+        self.doorbell_server().filter(|_| self.joined().is_none())
+    }
+
+    /// The VM whose server it uses, when that is another one.
+    pub fn joined(&self) -> Option<&VmName> {
+        self.doorbell.as_ref().and_then(|doorbell| doorbell.joined.as_ref())
     }
 
     /// Whether its QEMU runs. After a reboot of the host, pid and start time may be another process's.

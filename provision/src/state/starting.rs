@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::VmName;
 use crate::process::{ProcessId, host_boot_id};
 
 /// A start under way.
@@ -17,6 +18,9 @@ pub struct StartingRecord {
     /// The doorbell server, once started.
     #[serde(default)]
     pub doorbell_server: Option<ProcessId>,
+    /// The VM whose server it uses, when that is another one.
+    #[serde(default)]
+    pub joined: Option<VmName>,
     /// The region it uses.
     pub shm_path: PathBuf,
     /// The region's inode, when this start created it.

@@ -76,6 +76,18 @@ pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
         .collect()
 }
 
+/// The VMs below `root` that run or are being started on the server of `owner`, which is another VM.
+pub fn users_of_server(root: &Path, owner: &VmName) -> Vec<VmName> {
+    let uses = |vm: &VmName| {
+        let directory = VmDirectory::new(root, vm);
+        let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
+        let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
+        let running = running.as_ref().and_then(VmRecord::joined);
+        running == Some(owner) || starting.is_some_and(|start| start.joined.as_ref() == Some(owner))
+    };
+    names(root).into_iter().filter(|vm| uses(vm)).collect()
+}
+
 /// The names of all VMs that have a directory below `root`, in order.
 pub fn names(root: &Path) -> Vec<VmName> {
     let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
@@ -102,6 +114,7 @@ mod tests {
             starter,
             qemu: None,
             doorbell_server: None,
+            joined: None,
             shm_path: "/dev/shm/r".into(),
             shm_created_inode: None,
             machine_created: false,
