@@ -49,7 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
 
-    /// A set of options by name: 4k60 is a stream of 4K frames, 60 a second for 10 s, copied and not hashed
+    /// A set of options by name, which others given beside it change: 4k60 is a stream of 4K frames, 60 a second for 10 s,
+    /// copied and not hashed
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
 
@@ -125,7 +126,7 @@ pub struct LatencyArgs {
 #[command(next_help_heading = "Bandwidth")]
 pub struct BandwidthArgs {
     /// How payloads travel
-    #[arg(long, value_enum, default_value_t = ModeName::Whole)]
+    #[arg(long, value_enum, default_value_t = ModeName::Whole, conflicts_with = "preset")]
     pub mode: ModeName,
 
     /// Frame sizes: any of 1080p,1440p,4k, or none to skip the bandwidth test
@@ -173,9 +174,9 @@ pub struct BandwidthArgs {
     #[arg(long, value_name = "copy|scan|none", default_value = "copy", value_parser = parse_consume)]
     pub consume: Consume,
 
-    /// How the reader checks content, after the transfer has been timed
-    #[arg(long, value_name = "sha256|xxh3|crc32c|pattern|none", default_value = "sha256", value_parser = parse_digest)]
-    pub verify: Digest,
+    /// How the reader checks content, after the transfer has been timed [default: sha256; none with --preset]
+    #[arg(long, value_name = "sha256|xxh3|crc32c|pattern|none", value_parser = parse_digest)]
+    pub verify: Option<Digest>,
 
     /// Check every N-th payload of a size only
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]

@@ -475,8 +475,9 @@ impl BandwidthPlan {
             args.direction != Direction::Both || args.mode == ModeName::Whole,
             "--direction both goes with --mode whole only"
         );
+        let digest = args.verify.unwrap_or(Digest::Sha256);
         ensure!(
-            args.verify == Digest::None || args.consume == Consume::Copy,
+            digest == Digest::None || args.consume == Consume::Copy,
             "--consume {} keeps nothing that could be checked; add --verify none",
             args.consume
         );
@@ -491,7 +492,7 @@ impl BandwidthPlan {
             direction: args.direction,
             cache: args.cache,
             consume: args.consume,
-            digest: args.verify,
+            digest,
             verify_every: args.verify_every,
             kernel: available(args.copy.as_ref())?,
             // Whether the guest's CPU can run it, the guest will say.
@@ -518,6 +519,7 @@ fn apply(preset: Preset, args: &mut Args) -> String {
                 ("--frames", bandwidth.frames.is_some()),
                 ("--sizes", bandwidth.sizes.is_some()),
                 ("--sweep", bandwidth.sweep),
+                ("--verify", bandwidth.verify.is_some_and(|digest| digest != Digest::None)),
             ];
             let others = bandwidth.frames.is_some() || bandwidth.sizes.is_some() || bandwidth.sweep;
             if !others {
@@ -525,7 +527,7 @@ fn apply(preset: Preset, args: &mut Args) -> String {
             }
             bandwidth.fps = bandwidth.fps.or(Some(60.0));
             bandwidth.duration = bandwidth.duration.or(Some(Duration::from_secs(10)));
-            bandwidth.verify = Digest::None;
+            bandwidth.verify = bandwidth.verify.or(Some(Digest::None));
             let changed: Vec<_> = changes.iter().filter(|(_, is)| *is).map(|&(flag, _)| flag).collect();
             match changed[..] {
                 [] => "4k60".to_owned(),
@@ -636,9 +638,11 @@ mod tests {
 
     #[test]
     fn a_preset_that_was_changed_says_by_what() {
-        let config = config(&["--preset", "4k60", "--fps", "30", "--frames", "1080p"]).unwrap();
-        assert_eq!(config.preset.unwrap(), "4k60 changed by --fps, --frames");
-        assert_eq!(config.bandwidth.unwrap().mode, Mode::Stream { slots: None, fps: Some(30.0) });
+        let args = ["--preset", "4k60", "--fps", "30", "--frames", "1080p", "--verify", "xxh3"];
+        let config = config(&args).unwrap();
+        assert_eq!(config.preset.unwrap(), "4k60 changed by --fps, --frames, --verify");
+        let plan = config.bandwidth.unwrap();
+        assert_eq!((plan.mode, plan.digest), (Mode::Stream { slots: None, fps: Some(30.0) }, Digest::Xxh3));
     }
 
     #[test]
@@ -651,6 +655,7 @@ mod tests {
             (&["--frames", "none", "--slots", "2"], "--slots belongs to --mode stream"),
             (&["--mode", "stream", "--slots", "16"], "1 to 15 messages"),
             (&["--fps", "60"], "--fps belongs to --mode stream"),
+            (&["--preset", "4k60", "--mode", "whole"], "cannot be used with"),
             (&["--consume", "scan"], "add --verify none"),
             (&["--mode", "chunked", "--direction", "both"], "--mode whole only"),
             (&["--arrivals", "poisson"], "give its --rate, for example 50k"),
