@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::frame::FrameFormat;
@@ -183,12 +183,12 @@ pub struct BandwidthArgs {
     pub verify_every: u64,
 
     /// Write with this copy kernel instead of the fastest measured
-    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
-    pub copy: Option<String>,
+    #[arg(long, value_name = "KERNEL", value_parser = kernel())]
+    pub copy: Option<Kernel>,
 
     /// Have the guest copy with this kernel instead of the fastest it measured
-    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
-    pub guest_copy: Option<String>,
+    #[arg(long, value_name = "KERNEL", value_parser = kernel())]
+    pub guest_copy: Option<Kernel>,
 
     /// Seed of the payloads' content
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -418,8 +418,9 @@ fn parse_digest(text: &str) -> Result<Digest, String> {
     named(Digest::ALL, Digest::name, text)
 }
 
-fn kernel_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(Kernel::ALL.iter().map(|k| k.name()))
+fn kernel() -> impl TypedValueParser<Value = Kernel> {
+    let names = PossibleValuesParser::new(Kernel::ALL.iter().map(|k| k.name()));
+    names.try_map(|text| named(Kernel::ALL, Kernel::name, &text))
 }
 
 #[cfg(test)]
