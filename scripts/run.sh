@@ -27,11 +27,6 @@ Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages
 USAGE
 }
 
-wrong() {
-    printf 'run.sh: %s (run.sh --help)\n' "$*" >&2
-    exit 2
-}
-
 # In braces, so that bash has read all of it before it starts: a pull during the build must not change what runs.
 {
 guest=micro
