@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::run_json::Provenance;
 use super::status::{self, is_name};
 use super::table::Table;
@@ -24,8 +26,9 @@ pub struct DoorbellSetup {
     pub load: String,
 }
 
-/// What all rows of a run have in common; `None` where it was not measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What all rows of a run have in common; `None` where it was not measured. Also part of an element of `doorbells` in
+/// summary.json.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RunWide {
     /// Each wake-up time is off by this much at most.
     pub oneway_bound_ns: Option<f64>,

@@ -71,20 +71,20 @@ const WAKING: Table = Table {
         ("RECEIVED seen", 15, |cell| time(cell.received_p50_ns)),
         ("guest awake", 14, |cell| shown(cell.guest_wake_p50_ns, signed)),
         ("then host", 14, |cell| shown(cell.host_wake_p50_ns, signed)),
-        ("each of both ±", 17, |cell| shown(cell.oneway_bound_ns, duration)),
+        ("each of both ±", 17, |cell| shown(cell.wide.oneway_bound_ns, duration)),
     ],
 };
 
 const COST: Table = Table {
     title: "Cost: CPU time a message, and bells in all",
     columns: &[
-        ("host CPU", 10, |cell| shown(cell.host_cpu_ns_per_message, duration)),
-        ("vCPU", 10, |cell| shown(cell.vcpu_cpu_ns_per_message, duration)),
-        ("to guest", 10, |cell| shown(cell.rings_to_guest, grouped)),
-        ("interrupts", 12, |cell| shown(cell.interrupts, grouped)),
-        ("coalesced", 11, |cell| shown(cell.coalesced, grouped)),
-        ("to host", 9, |cell| shown(cell.rings_to_host, grouped)),
-        ("missed", 8, |cell| shown(cell.missed, grouped)),
+        ("host CPU", 10, |cell| shown(cell.wide.host_cpu_ns_per_message, duration)),
+        ("vCPU", 10, |cell| shown(cell.wide.vcpu_cpu_ns_per_message, duration)),
+        ("to guest", 10, |cell| shown(cell.wide.rings_to_guest, grouped)),
+        ("interrupts", 12, |cell| shown(cell.wide.interrupts, grouped)),
+        ("coalesced", 11, |cell| shown(cell.wide.coalesced, grouped)),
+        ("to host", 9, |cell| shown(cell.wide.rings_to_host, grouped)),
+        ("missed", 8, |cell| shown(cell.wide.missed, grouped)),
     ],
 };
 
