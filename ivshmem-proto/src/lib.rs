@@ -14,11 +14,13 @@
 //! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
 //! - [`peers`]: the other peers of a server, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
+//! - [`available_memory`]: room for samples
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
 pub mod adaptive;
 pub mod affinity;
+pub mod available_memory;
 pub mod clock;
 pub mod clock_offset;
 pub mod copy;
