@@ -13,6 +13,7 @@ use ivshmem_proto::descriptor::Operation;
 use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::{Geometry, PayloadRange};
 use ivshmem_proto::memory::Payload as _;
+use ivshmem_proto::token::{Secret, random_u64};
 use ivshmem_proto::wire::Kind;
 
 use crate::bell::Bell;
@@ -199,8 +200,7 @@ struct Sender<const RUNG: bool> {
     operation: Option<u64>,
     range: Option<PayloadRange>,
     payload: Vec<u8>,
-    /// What tokens are made from: not to be guessed by whoever acknowledges without reading.
-    secret: u64,
+    secret: Secret,
     published: u64,
 }
 
@@ -213,7 +213,7 @@ impl<const RUNG: bool> Sender<RUNG> {
             operation: (bytes > 0 || plan.one_way).then(|| operation.to_wire()),
             range: (bytes > 0).then(|| geometry.payload(0, plan.payload_bytes)).flatten(),
             payload: (0..bytes).map(|i| i as u8).collect(),
-            secret: crate::link::random_u64(),
+            secret: Secret::random(),
             published: 0,
         })
     }
@@ -249,7 +249,7 @@ impl<const RUNG: bool> Sender<RUNG> {
                 })
             }
             Pace::Open { rate_per_s, arrivals } => {
-                let schedule = Schedule::new(rate_per_s, arrivals, self.secret);
+                let schedule = Schedule::new(rate_per_s, arrivals, random_u64());
                 let mut account = OpenLoop::new(rate_per_s);
                 let ended = self.open(link, schedule, plan, &mut account, measured, progress);
                 measured.kept = Some(account.finish());
@@ -370,8 +370,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         if link.is_stopped() {
             return Err(Stopped::Interrupted);
         }
-        // Any value that differs from message to message: the guest can echo it only after reading it.
-        let token = (self.secret ^ self.published).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let token = self.secret.token(self.published);
         let expected = token ^ self.stamp(token);
         let is_foretold = link.host.foretold().is_some();
         self.published += 1;

@@ -14,7 +14,7 @@
 //! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
 //! - [`peers`]: the other peers of a server, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
-//! - [`available_memory`]: room for samples
+//! - [`token`], [`available_memory`]: what messages are told apart by, room for samples
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
@@ -47,6 +47,7 @@ pub mod region_file;
 pub mod report;
 pub mod server_client;
 pub mod server_wire;
+pub mod token;
 pub mod wait;
 pub mod wire;
 pub mod word;
