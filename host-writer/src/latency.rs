@@ -129,33 +129,37 @@ impl Measured {
         self.counts.add(sample.status);
         if record == Record::Samples {
             self.samples.push(sample);
-        } else if sample.status == RowStatus::Ok {
-            let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
-            // Saturating: values beyond the histogram's hour count as that.
-            if let Some(ticks) = sample.processed_from_due() {
-                self.rtt.saturating_record(ns(ticks));
-            }
-            if let Some(ticks) = sample.received_from_due() {
-                self.received.saturating_record(ns(ticks));
-            }
+        } else {
+            self.record(&sample, clock);
         }
     }
 
     /// Puts kept samples into the histograms, after the test.
     pub fn fill_histograms(&mut self, clock: &Clock) {
+        let samples = std::mem::take(&mut self.samples);
+        samples.iter().for_each(|sample| self.record(sample, clock));
+        self.samples = samples;
+    }
+
+    /// Puts a message that ended well into the histograms.
+    #[inline(always)]
+    fn record(&mut self, sample: &Sample, clock: &Clock) {
+        if sample.status != RowStatus::Ok {
+            return;
+        }
         let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
-        for sample in self.samples.iter().filter(|s| s.status == RowStatus::Ok) {
-            if let Some(ticks) = sample.processed_from_due() {
-                self.rtt.saturating_record(ns(ticks));
-            }
-            if let Some(ticks) = sample.received_from_due() {
-                self.received.saturating_record(ns(ticks));
-            }
+        // Saturating: values beyond the histogram's hour count as that.
+        if let Some(ticks) = sample.processed_from_due() {
+            self.rtt.saturating_record(ns(ticks));
+        }
+        if let Some(ticks) = sample.received_from_due() {
+            self.received.saturating_record(ns(ticks));
         }
     }
 }
 
-/// Runs the test; results are taken in as they come, so that they survive an early end.
+/// Runs the test; results are taken in as they come, so that they survive an early end. `measured` has room for the samples
+/// that are kept of so many messages.
 ///
 /// # Errors
 /// A signal, a guest that died, a payload that does not fit.
@@ -166,9 +170,6 @@ pub fn run(
     measured: &mut Measured,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    if let (Record::Samples, Extent::Count(messages)) = (plan.record, plan.extent) {
-        measured.reserve(messages)?;
-    }
     if link.bell.is_some() {
         send::<true>(link, plan, geometry, measured, progress)
     } else {
