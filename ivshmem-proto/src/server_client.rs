@@ -27,10 +27,7 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Nobody listens there.
-    #[error(
-        "no ivshmem server at {path} ({error}): 'provision up --doorbell' starts one for a VM, 'provision \
-         doorbell-server' one for any"
-    )]
+    #[error("no ivshmem server at {path} ({error}): {}", advice(.error))]
     Absent {
         /// The socket.
         path: PathBuf,
@@ -73,7 +70,8 @@ pub enum ServerError {
     },
     /// It turned this peer away.
     #[error(
-        "the server at {path} closed the connection before all was said: it may have as many peers as it takes"
+        "the server at {path} closed the connection before all was said: it may have as many peers as it takes; end some, \
+         or start it with more --max-peers"
     )]
     TurnedAway {
         /// The socket.
@@ -110,6 +108,18 @@ pub enum ServerError {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+/// What to do where nobody listens.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // The socket is there: nobody has removed it.
+        io::ErrorKind::ConnectionRefused => {
+            "it has died, and the QEMUs it had cannot rejoin another: end their VMs ('provision down') and start them anew \
+             ('provision up --doorbell')"
+        }
+        _ => "'provision up --doorbell' starts one for a VM, 'provision doorbell-server' one for any",
+    }
 }
 
 /// A membership, which ends when it is dropped.
