@@ -61,6 +61,16 @@ pub enum Error {
         /// The first column's name, shortened.
         found: String,
     },
+    /// The file of a broadcast.
+    #[error(
+        "{}: the rows of a broadcast, which analyze does not read: host-writer has printed their summary, and \"broadcast\" in \
+         the run.json beside them holds it",
+        path.display()
+    )]
+    Broadcast {
+        /// The file.
+        path: PathBuf,
+    },
     /// A contracted column is absent.
     #[error("{}, line {line}, column {column}: missing from the header of this {kind} file", path.display())]
     MissingColumn {

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::frame::FrameFormat;
 use ivshmem_proto::lane::Lane;
+use ivshmem_proto::server_wire::VECTORS_MAX;
 use ivshmem_proto::wire::{Consume, Digest};
 
 use crate::load::LoadSpec;
@@ -32,7 +33,7 @@ pub struct Args {
     pub wait: HostWait,
 
     /// With --server: the vector that the guest rings
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "server", value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
     pub vector: u16,
 
     /// Share the region with other pairs: use the I-th of N equal parts only, from 0; N is a power of two. The guest takes

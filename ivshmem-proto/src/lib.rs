@@ -12,7 +12,7 @@
 //! - [`clock`], [`clock_offset`]: telling time, and the peer's clock against ours
 //! - [`doorbell`]: how a peer is told instead of looking; [`adaptive`]: how long to look first; [`event`]: sleeping
 //! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
-//! - [`peers`]: the other peers of a server, rung by number
+//! - [`peer_table`]: who is at a server; [`peers`]: the same, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
 //! - [`token`], [`available_memory`]: what messages are told apart by, room for samples
 //!
@@ -40,6 +40,7 @@ pub mod mapping;
 pub mod memory;
 pub mod memory_note;
 pub mod pattern;
+pub mod peer_table;
 pub mod peers;
 pub mod priority;
 pub mod rates;

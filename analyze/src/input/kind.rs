@@ -43,6 +43,9 @@ const BANDWIDTH: [&str; 12] = [
 /// The columns that a doorbell file begins with.
 const DOORBELL: [&str; 6] = ["iteration", "guest_wait", "host_wait", "rate_per_s", "load", "rtt_ns"];
 
+/// Columns that a broadcast's file has, and no file that is read here.
+const BROADCAST: [&str; 3] = ["slowest_ns", "fastest_ns", "spread_ns"];
+
 impl Kind {
     /// Every kind; of those that a header fits equally well, the first.
     const ALL: [Self; 3] = [Self::Latency, Self::Bandwidth, Self::Doorbell];
@@ -69,6 +72,9 @@ impl Kind {
         let header = text.header();
         let line = text.line(1);
         let path = || text.path.clone();
+        if BROADCAST.iter().all(|column| header.iter().any(|h| h == column)) {
+            return Err(Error::Broadcast { path: path() });
+        }
         let present = |kind: Self| kind.required().iter().filter(|c| header.iter().any(|h| h == *c)).count();
         // `iteration` alone belongs to anyone. Of equal ones `max_by_key` takes the last.
         let kind =
@@ -172,6 +178,13 @@ mod tests {
     fn headers_of_other_things_are_refused_by_name() {
         assert!(kind_of("time,price\n").unwrap_err().contains("column time: not a file of this toolkit"));
         assert!(kind_of("iteration,price\n").unwrap_err().contains("not a file of this toolkit"));
+        let broadcast =
+            "iteration,peers,slowest_ns,fastest_ns,spread_ns,status,received_ns_0,processed_ns_0\n";
+        assert!(
+            kind_of(broadcast)
+                .unwrap_err()
+                .starts_with("f: the rows of a broadcast, which analyze does not read")
+        );
         assert_eq!(
             kind_of("iteration,latency_ns\n").unwrap_err(),
             "f, line 1, column latency_us: missing from the header of this latency file"

@@ -34,6 +34,9 @@ use text::Text;
 /// The contracted names of the CSVs in a run directory.
 const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 
+/// That of one which is not read.
+const BROADCAST_NAME: &str = "broadcast_results.csv";
+
 /// All that is known of one run.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -200,6 +203,10 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     let found = inside(input);
     if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
         return Ok(found);
+    }
+    let broadcast = input.join(BROADCAST_NAME);
+    if broadcast.exists() {
+        return Err(Error::Broadcast { path: broadcast });
     }
     let entries = fs::read_dir(input).map_err(|source| Error::Read { path: input.into(), source })?;
     let mut nested: Vec<_> =

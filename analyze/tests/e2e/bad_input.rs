@@ -41,6 +41,20 @@ fn a_file_of_something_else() {
 }
 
 #[test]
+fn the_rows_of_a_broadcast_by_themselves_and_by_their_directory() {
+    let header = "iteration,peers,slowest_ns,fastest_ns,spread_ns,status,received_ns_0,processed_ns_0";
+    let scene = Scene::new();
+    scene.file("r/broadcast_results.csv", format!("{header}\n1,2,9,7,2,ok,,9\n"));
+    for input in ["r/broadcast_results.csv", "r"] {
+        assert_eq!(
+            scene.error(&[input]),
+            "analyze: r/broadcast_results.csv: the rows of a broadcast, which analyze does not read: host-writer has printed \
+             their summary, and \"broadcast\" in the run.json beside them holds it"
+        );
+    }
+}
+
+#[test]
 fn a_column_that_is_missing() {
     insta::assert_snapshot!(
         error_for("iteration,latency_ns,status\n1,130,ok\n"),
