@@ -1,6 +1,7 @@
 //! `run.json`: where the figures come from. A result without it is refused.
 
 use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
 
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::geometry::Geometry;
@@ -26,20 +27,9 @@ use crate::violations::Breach;
 /// The whole file.
 #[derive(Debug, Serialize)]
 pub struct RunJson {
-    /// Kind and version of this file.
-    pub schema: &'static str,
-    /// The program that wrote it.
-    pub tool: Tool,
-    /// Start of the run.
-    pub started_utc: String,
-    /// Length of the run in seconds, waiting for the guest included.
-    pub wall_s: f64,
-    /// Whether every planned message was sent.
-    pub completed: bool,
-    /// Whether a signal ended it.
-    pub interrupted: bool,
-    /// How host-writer was called.
-    pub command_line: Vec<String>,
+    /// What wrote it, when, and how it ended.
+    #[serde(flatten)]
+    pub head: Head,
     /// The preset asked for, and the options that changed it.
     pub preset: Option<String>,
     /// The session.
@@ -81,12 +71,47 @@ pub struct RunJson {
     pub peer_violation_kinds: Vec<Breach>,
 }
 
-/// The value of [`RunJson::schema`].
-pub const SCHEMA: &str = "ivshmem-run/1";
+/// The first fields of the file, those of any run.
+#[derive(Debug, Serialize)]
+pub struct Head {
+    /// Kind and version of this file.
+    schema: &'static str,
+    /// The program that wrote it.
+    tool: Tool,
+    /// Start of the run.
+    started_utc: String,
+    /// Length of the run in seconds, waiting for the guest included.
+    wall_s: f64,
+    /// Whether every planned message was sent.
+    completed: bool,
+    /// Whether a signal ended it.
+    interrupted: bool,
+    /// How host-writer was called.
+    command_line: Vec<String>,
+}
+
+impl Head {
+    /// Of a run that ends now.
+    #[must_use]
+    pub fn of(started: Instant, started_utc: SystemTime, completed: bool, interrupted: bool) -> Self {
+        Self {
+            schema: SCHEMA,
+            tool: Tool::this(),
+            started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
+            wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            completed,
+            interrupted,
+            command_line: std::env::args().collect(),
+        }
+    }
+}
+
+/// The kind and version of this file.
+const SCHEMA: &str = "ivshmem-run/1";
 
 /// A program and where it was built from.
 #[derive(Debug, Serialize)]
-pub struct Tool {
+struct Tool {
     name: &'static str,
     version: &'static str,
     git_revision: Option<&'static str>,
@@ -94,8 +119,7 @@ pub struct Tool {
 
 impl Tool {
     /// This program.
-    #[must_use]
-    pub const fn this() -> Self {
+    const fn this() -> Self {
         Self {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
