@@ -14,7 +14,7 @@
 //! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
 //! - [`peer_table`]: who is at a server; [`peers`]: the same, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
-//! - [`token`], [`available_memory`]: what messages are told apart by, room for samples
+//! - [`token`], [`percentile`], [`available_memory`]: what messages are told apart by, one rule of figures, room for samples
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
@@ -42,6 +42,7 @@ pub mod memory_note;
 pub mod pattern;
 pub mod peer_table;
 pub mod peers;
+pub mod percentile;
 pub mod priority;
 pub mod rates;
 pub mod region_file;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ssh::LOGIN_WITHIN;
 use super::{find, print};
@@ -94,11 +94,7 @@ pub(super) fn deploy(name: Option<&VmName>) -> Result<ExitCode, Error> {
     let (_, vm) = find::running(name)?;
     let (ssh, process) = find::reachable(&vm)?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
-    let within = |time: Duration| Patience {
-        interrupts: &interrupts,
-        process: Some(process.as_fd()),
-        deadline: Some(Instant::now() + time),
-    };
+    let within = |time| Patience::within(&interrupts, process.as_fd(), time);
     let session = find::connect(&vm, ssh, &within(LOGIN_WITHIN))?;
     let ask = |command: &str, input: &str| {
         session.output(command, input.as_bytes(), &within(LOAD_WITHIN)).map_err(Error::ssh(&vm.name))

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{find, host_writer, ssh::LOGIN_WITHIN};
 use crate::Error;
@@ -180,11 +180,7 @@ impl Guest<'_> {
     }
 
     fn within(&self, time: Duration) -> Patience<'_> {
-        Patience {
-            interrupts: self.interrupts,
-            process: Some(self.process.as_fd()),
-            deadline: Some(Instant::now() + time),
-        }
+        Patience::within(self.interrupts, self.process.as_fd(), time)
     }
 
     fn explain(&self, error: UnitError) -> Error {
