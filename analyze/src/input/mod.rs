@@ -5,12 +5,17 @@
 
 mod bandwidth;
 mod doorbell;
+mod header;
 mod kind;
 mod latency;
+mod places;
 mod plan;
 mod roof;
+mod rows;
 mod run_json;
+mod samples;
 mod setup;
+mod source;
 mod status;
 mod table;
 mod text;
@@ -20,18 +25,22 @@ use std::path::{Path, PathBuf};
 
 pub use bandwidth::{Bandwidth, DROPPED, Frame, Mismatch, Transfer};
 pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
-pub use latency::{Failure, Gap, Latency, Sample};
+pub use latency::Latency;
+pub use places::{Failures, Gap, Places};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
 pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
 pub use run_json::{Candidate, Clock, Interference, Load, Provenance, Region, RunJson, Side, Vm};
+pub use samples::{Sample, Samples};
 pub use setup::Setup;
 
 use crate::error::Error;
+use header::Header;
 use kind::Kind;
+use source::Source;
 use table::Table;
 use text::Text;
 
-/// The contracted names of the CSVs in a run directory.
+/// The contracted names of the CSVs in a run directory; each may end in `.gz`.
 const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 
 /// All that is known of one run.
@@ -194,8 +203,13 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !input.is_dir() {
         return Ok(vec![input.to_path_buf()]);
     }
+    // Of a file that is there plain and compressed, the plain one.
+    let one = |path: PathBuf| {
+        let compressed = path.with_extension("csv.gz");
+        if path.exists() { Some(path) } else { Some(compressed).filter(|path| path.exists()) }
+    };
     let inside = |directory: &Path| -> Vec<PathBuf> {
-        CSV_NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect()
+        CSV_NAMES.iter().filter_map(|name| one(directory.join(name))).collect()
     };
     let found = inside(input);
     if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
@@ -216,11 +230,15 @@ fn directory_of(file: &Path) -> PathBuf {
 }
 
 fn add(found: &mut Found, file: &Path, canonical_directory: Option<&Path>) -> Result<(), Error> {
-    let (kind, table) = Table::load(Text::read(file)?)?;
+    let mut source = Source::open(file)?;
+    let header = Header::peek(&mut source)?;
+    let kind = header.kind(file)?;
     let directory = directory_of(file);
+    // These files are small: they are read whole.
+    let table = |source: Source| Table::load(Text::parse(file, &source.into_bytes()?)?, &header);
     if kind == Kind::Doorbell {
         let provenance = Provenance::read(&directory.join("run.json"))?;
-        found.doorbells.push(DoorbellFile::from_table(&table, provenance)?);
+        found.doorbells.push(DoorbellFile::from_table(&table(source)?, provenance)?);
         return Ok(());
     }
     let index = run_of(&mut found.runs, directory, canonical_directory)?;
@@ -230,11 +248,11 @@ fn add(found: &mut Found, file: &Path, canonical_directory: Option<&Path>) -> Re
     match kind {
         Kind::Latency => match &run.latency {
             Some(first) => return Err(twice(&first.path)),
-            None => run.latency = Some(Latency::from_table(&table)?),
+            None => run.latency = Some(Latency::read(source, header)?),
         },
         Kind::Bandwidth => match &run.bandwidth {
             Some(first) => return Err(twice(&first.path)),
-            None => run.bandwidth = Some(Bandwidth::from_table(&table)?),
+            None => run.bandwidth = Some(Bandwidth::from_table(&table(source)?)?),
         },
         Kind::Doorbell => {}
     }
