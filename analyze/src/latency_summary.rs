@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::input::{Latency, LatencyPlan, OneWayFigures, Provenance, Run, Samples};
-use crate::stats::{MIN_SAMPLES_BEYOND, Moments, Percentile, Sorted};
+use crate::stats::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
 
 /// A latency file, or the figures of one that was not written.
 #[derive(Debug, Clone, Serialize)]
@@ -161,8 +161,8 @@ impl LatencySummary {
         let plan = provenance.and_then(|p| p.run.latency.as_ref());
         let open = plan.is_some_and(LatencyPlan::is_open);
         let samples = &latency.samples;
-        let processed = processed.and_then(|sorted| Distribution::of_sorted(sorted, samples.processed_ns()));
-        let received = Distribution::of_each(samples.received_ns());
+        let processed = processed.and_then(Distribution::of_sorted);
+        let received = Distribution::of(samples.received_ns());
         let rtt_processed = processed.filter(|_| !open);
         Self {
             loop_kind: loop_kind(open),
@@ -175,7 +175,7 @@ impl LatencySummary {
             rtt_received: received.filter(|_| !open),
             from_due_processed: processed.filter(|_| open),
             from_due_received: received.filter(|_| open),
-            send_delay: Distribution::of_each(samples.send_delay_ns()),
+            send_delay: Distribution::of(samples.send_delay_ns()),
             histogram: None,
             one_way: OneWay::of(samples, plan),
             half_rtt_estimate: rtt_processed.map(|rtt| HalfRtt {
@@ -230,19 +230,14 @@ fn promised_messages(provenance: Option<&Provenance>) -> Option<u64> {
 impl Distribution {
     /// Of `samples_ns`; `None` if there are none.
     #[must_use]
-    pub fn of(samples_ns: &[u64]) -> Option<Self> {
-        Self::of_each(samples_ns.iter().copied())
+    pub fn of(samples_ns: impl Iterator<Item = u64>) -> Option<Self> {
+        Self::of_sorted(&Sorted::of_durations_ns(samples_ns))
     }
 
-    /// The same of samples that are passed over some times.
+    /// The same of samples that are sorted already.
     #[must_use]
-    pub fn of_each(samples_ns: impl Iterator<Item = u64> + Clone) -> Option<Self> {
-        Self::of_sorted(&Sorted::of_durations_ns(samples_ns.clone()), samples_ns)
-    }
-
-    /// The same of samples that are sorted already; the moments are summed in the order of `samples_ns`.
-    fn of_sorted(sorted: &Sorted<u64>, samples_ns: impl Iterator<Item = u64> + Clone) -> Option<Self> {
-        let moments = Moments::of_each(samples_ns.map(|ns| ns as f64))?;
+    pub fn of_sorted(sorted: &Sorted<u64>) -> Option<Self> {
+        let moments = sorted.moments()?;
         let [p50_ns, p90_ns, p95_ns, p99_ns, p99_9_ns, p99_99_ns] =
             Percentile::REPORTED.map(|percentile| sorted.percentile(percentile));
         let all = sorted.as_slice();
