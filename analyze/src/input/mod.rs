@@ -41,7 +41,7 @@ use table::Table;
 use text::Text;
 
 /// The contracted names of the CSVs in a run directory; each may end in `.gz`.
-const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
+pub const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 
 /// All that is known of one run.
 #[derive(Debug, Clone)]
@@ -198,28 +198,52 @@ pub fn read_cell(directory: &Path) -> Result<Run, Error> {
     Ok(found.runs.swap_remove(0))
 }
 
+/// Reads one run: its directory, or files of one directory. Doorbell files are passed over.
+///
+/// # Errors
+/// When anything given or in the directory is absent or damaged.
+pub fn read_run(paths: &[PathBuf]) -> Result<Run, Error> {
+    let mut found = Found::default();
+    for path in paths {
+        let directory = if path.is_dir() { path.clone() } else { directory_of(path) };
+        let canonical = fs::canonicalize(&directory).map_err(|_| Error::Absent { path: path.clone() })?;
+        run_of(&mut found.runs, directory, Some(&canonical))?;
+        for file in csv_files(path)? {
+            add(&mut found, &file, Some(&canonical))?;
+        }
+    }
+    Ok(found.runs.swap_remove(0))
+}
+
+/// Whether `directory` is a run's: it holds a CSV of a contracted name, or a run.json.
+#[must_use]
+pub fn is_run_directory(directory: &Path) -> bool {
+    !contracted(directory).is_empty() || directory.join("run.json").is_file()
+}
+
 /// The CSVs an input stands for: itself, or those in it; none for the directory of a run that kept a histogram only.
 fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !input.is_dir() {
         return Ok(vec![input.to_path_buf()]);
     }
-    // Of a file that is there plain and compressed, the plain one.
-    let one = |path: PathBuf| {
-        let compressed = path.with_extension("csv.gz");
-        if path.exists() { Some(path) } else { Some(compressed).filter(|path| path.exists()) }
-    };
-    let inside = |directory: &Path| -> Vec<PathBuf> {
-        CSV_NAMES.iter().filter_map(|name| one(directory.join(name))).collect()
-    };
-    let found = inside(input);
+    let found = contracted(input);
     if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
         return Ok(found);
     }
     let entries = fs::read_dir(input).map_err(|source| Error::Read { path: input.into(), source })?;
     let mut nested: Vec<_> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| !inside(path).is_empty()).collect();
+        entries.flatten().map(|entry| entry.path()).filter(|path| !contracted(path).is_empty()).collect();
     nested.sort();
     Err(Error::NoCsv { path: input.into(), nested })
+}
+
+/// The CSVs of contracted names in `directory`; of a file that is there plain and compressed, the plain one.
+fn contracted(directory: &Path) -> Vec<PathBuf> {
+    let one = |name: &&str| {
+        let plain = directory.join(name);
+        [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.is_file())
+    };
+    CSV_NAMES.iter().filter_map(one).collect()
 }
 
 fn directory_of(file: &Path) -> PathBuf {
