@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare_runs;
+use crate::{compare_runs, export};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,7 @@ Examples:
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
   analyze compare results/old results/new         did it change?
+  analyze export --parquet fleet results/*        every row, for DuckDB or Spark
 
 The report is about the VM run, or about the only run. A native run (one whose
 run.json says the reader mapped a file) given beside it is the baseline, and the
@@ -64,6 +65,8 @@ pub struct Cli {
 pub enum Command {
     /// Did it change? Runs before and after, and what may be said of them
     Compare(compare_runs::Args),
+    /// Every row, with its run's provenance, as Parquet for other tools
+    Export(export::Args),
 }
 
 /// The report about one run.

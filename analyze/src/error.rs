@@ -236,6 +236,9 @@ pub enum Error {
     /// Runs that cannot be compared.
     #[error(transparent)]
     CompareRuns(#[from] crate::compare_runs::Problem),
+    /// Runs that cannot be exported.
+    #[error(transparent)]
+    Export(#[from] crate::export::Problem),
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted; no unfinished file was left behind")]
     Interrupted,

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use analyze::answer::Answer;
 use analyze::cli::{Cli, Command, ReportArgs};
-use analyze::compare_runs;
 use analyze::error::Error;
 use analyze::interrupt::Interrupt;
+use analyze::{compare_runs, export};
 use anyhow::Context;
 use clap::Parser;
 
@@ -28,6 +28,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let answer = match &cli.command {
         None => report(&cli.report, &interrupt)?,
         Some(Command::Compare(args)) => compare_runs::run(args, &interrupt)?,
+        Some(Command::Export(args)) => export::run(args, &interrupt)?,
     };
     print(&answer.stdout)?;
     if let Some(note) = &answer.note {

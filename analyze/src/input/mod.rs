@@ -5,6 +5,7 @@
 
 mod bandwidth;
 mod doorbell;
+mod frames;
 mod header;
 mod kind;
 mod latency;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use bandwidth::{Bandwidth, DROPPED, Frame, Mismatch, Transfer};
 pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
+pub(crate) use frames::Frames;
 pub use latency::Latency;
 pub use places::{Failures, Gap, Places};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
@@ -238,10 +240,10 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The CSVs of contracted names in `directory`; of a file that is there plain and compressed, the plain one.
-fn contracted(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn contracted(directory: &Path) -> Vec<PathBuf> {
     let one = |name: &&str| {
         let plain = directory.join(name);
-        [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.is_file())
+        [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.exists())
     };
     CSV_NAMES.iter().filter_map(one).collect()
 }

@@ -50,6 +50,11 @@ impl Table {
         Ok(table)
     }
 
+    /// The columns as they are.
+    pub(crate) fn into_frame(self) -> DataFrame {
+        self.frame
+    }
+
     pub(crate) fn path(&self) -> &std::path::Path {
         &self.text.path
     }
