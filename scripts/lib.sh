@@ -91,6 +91,16 @@ build_all() {
     cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --workspace
 }
 
+# python_env DIR REQUIREMENTS: a virtual environment with exactly these packages, made once.
+python_env() {
+    cmp -s "$2" "$1/requirements.txt" && return 0
+    install_missing python3:python3
+    python3 -c 'import ensurepip' 2>/dev/null || install_missing /nonexistent/ensurepip:python3-venv
+    say "python packages of $(basename "$2")"
+    rm -rf "$1"
+    python3 -m venv "$1" && "$1/bin/pip" --quiet --disable-pip-version-check install --requirement "$2" >&2 && cp "$2" "$1/requirements.txt"
+}
+
 # The CPUs this shell may use, one a line.
 allowed_cpus() {
     local range

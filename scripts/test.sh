@@ -32,3 +32,5 @@ build_guest
 say "tests"
 # Also builds the programs that the end-to-end tests run.
 cargo test --release --locked --workspace
+say "exports in DuckDB"
+scripts/export_check.sh

@@ -1,5 +1,7 @@
 //! From runs to everything the report, the charts and summary.json show.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,6 +9,7 @@ use crate::compare::{Ratio, ratios};
 use crate::doorbell::{Cell, Doorbells};
 use crate::doubt::Doubt;
 use crate::input::{Relation, Run, Runs};
+use crate::stats::Sorted;
 use crate::summary::RunSummary;
 
 /// Schema of summary.json.
@@ -17,6 +20,8 @@ pub const SUMMARY_SCHEMA: &str = "ivshmem-summary/1";
 pub struct Analyzed {
     /// Its samples.
     pub run: Run,
+    /// Times to PROCESSED of its samples, sorted once for figures and pictures; `None` without a latency file.
+    pub processed: Option<Arc<Sorted<u64>>>,
     /// Its figures.
     pub summary: RunSummary,
     /// Reasons to doubt them.
@@ -44,10 +49,11 @@ impl Analyzed {
     /// What `run` comes to.
     #[must_use]
     pub fn of(run: Run) -> Self {
-        let summary = RunSummary::of(&run);
+        let processed = run.latency.as_ref().map(|latency| Arc::new(latency.samples.sorted_processed()));
+        let summary = RunSummary::of(&run, processed.as_deref());
         let doubts = Doubt::of(&run, &summary);
         let short = if run.is_native() { "native" } else { "VM" };
-        Self { run, summary, doubts, short }
+        Self { run, processed, summary, doubts, short }
     }
 
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.

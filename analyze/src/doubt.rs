@@ -208,8 +208,13 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
 
 fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     let Some(summary) = &summary.latency else { return Vec::new() };
-    let samples = run.latency.as_ref().map_or(&[][..], |latency| &latency.samples);
-    let count = |of: &dyn Fn(&crate::input::Sample) -> bool| samples.iter().filter(|s| of(s)).count() as u64;
+    let [mut zero, mut huge, mut out_of_order] = [0_u64; 3];
+    for sample in run.latency.iter().flat_map(|latency| latency.samples.iter()) {
+        let (processed_ns, received_ns) = (sample.processed_ns, sample.received_ns);
+        zero += u64::from(processed_ns == 0 || received_ns == Some(0));
+        huge += u64::from(processed_ns > BELIEVABLE_RTT_NS || received_ns > Some(BELIEVABLE_RTT_NS));
+        out_of_order += u64::from(received_ns > Some(processed_ns));
+    }
     let mut doubts = Vec::new();
     if let Some(plan) = run.latency_plan() {
         if plan.missed_rate == Some(true) {
@@ -228,12 +233,9 @@ fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
         doubts.push(Doubt::LostMessages(summary.lost));
     }
     for (doubt, count) in [
-        (Doubt::ZeroRtt as fn(u64) -> Doubt, count(&|s| s.processed_ns == 0 || s.received_ns == Some(0))),
-        (
-            Doubt::HugeRtt,
-            count(&|s| s.processed_ns > BELIEVABLE_RTT_NS || s.received_ns > Some(BELIEVABLE_RTT_NS)),
-        ),
-        (Doubt::OutOfOrder, count(&|s| s.received_ns > Some(s.processed_ns))),
+        (Doubt::ZeroRtt as fn(u64) -> Doubt, zero),
+        (Doubt::HugeRtt, huge),
+        (Doubt::OutOfOrder, out_of_order),
     ] {
         if count > 0 {
             doubts.push(doubt(count));

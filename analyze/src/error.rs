@@ -20,6 +20,28 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A gzip stream that does not come to its end.
+    #[error("{}: the gzip data are cut short; copy or compress the file again", path.display())]
+    GzipCutShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A gzip stream that is not what was compressed.
+    #[error("{}: the gzip data are damaged ({problem}); copy or compress the file again", path.display())]
+    GzipDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor said.
+        problem: String,
+    },
+    /// A line longer than any row.
+    #[error("{}: a line of more than {bytes} bytes; not a CSV of this toolkit", path.display())]
+    EndlessLine {
+        /// The file.
+        path: PathBuf,
+        /// The longest line that is read.
+        bytes: usize,
+    },
     /// A run directory that holds none of the CSVs.
     #[error(
         "{}: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory{}",
@@ -221,6 +243,12 @@ pub enum Error {
         /// The plotting library's message.
         message: String,
     },
+    /// Runs that cannot be compared.
+    #[error(transparent)]
+    CompareRuns(#[from] crate::compare_runs::Problem),
+    /// Runs that cannot be exported.
+    #[error(transparent)]
+    Export(#[from] crate::export::Problem),
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted; no unfinished file was left behind")]
     Interrupted,

@@ -15,6 +15,8 @@ mod percentiles;
 mod scaling;
 mod style;
 
+use std::sync::Arc;
+
 use crate::analysis::{Analysis, Analyzed};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -96,7 +98,7 @@ struct Series {
     /// Its name where there is little room.
     short: &'static str,
     is_main: bool,
-    sorted: Sorted<u64>,
+    sorted: Arc<Sorted<u64>>,
 }
 
 /// The baseline, if its latency is counted from the same moment as the main run's.
@@ -118,8 +120,7 @@ impl Series {
     /// Of the main run, then of the baseline if it has any.
     fn processed(analysis: &Analysis) -> Vec<Self> {
         let of = |analyzed: &Analyzed, is_main| {
-            let samples = analyzed.run.latency.as_ref()?.processed_ns();
-            let sorted = Sorted::new(samples);
+            let sorted = Arc::clone(analyzed.processed.as_ref()?);
             (!sorted.as_slice().is_empty()).then(|| Self {
                 name: analyzed.title(),
                 short: analyzed.short,

@@ -10,7 +10,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE, SKY, VERMILLION, px};
 use super::{Context, Series, comparable_baseline, quantity};
 use crate::analysis::{Analysis, Analyzed};
-use crate::input::{Latency, Sample};
+use crate::input::{Latency, Sample, Samples};
 use crate::report::text::{grouped, plural};
 use crate::stats::{Percentile, Sorted};
 
@@ -72,7 +72,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     if bucketed {
         draw_band(&chart, &x, &y, &buckets(&latency.samples))?;
     } else {
-        for sample in &latency.samples {
+        for sample in latency.samples.iter() {
             let place = (x.at(sample.iteration as f64), y.at(sample.processed_ns as f64));
             chart.plotting_area().draw(&Circle::new(place, px(3), style::fill(BLUE, 0.8)))?;
         }
@@ -80,16 +80,15 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     if let Some((_, baseline)) = baseline {
         draw_medians(&chart, &x, &y, &buckets(&baseline.samples), ORANGE)?;
     }
-    let failed = latency.failures.iter().map(|f| f.iteration..=f.iteration);
+    let failed = latency.failures.places.iter().map(|g| g.first..=g.last);
     draw_marks(&chart, &x, &y, failed, VERMILLION)?;
     draw_marks(&chart, &x, &y, latency.gaps.iter().map(|g| g.first..=g.last), INK)
 }
 
 fn iterations(latency: &Latency) -> RangeInclusive<u64> {
     let all = || {
-        let samples = latency.samples.iter().map(|s| s.iteration);
-        let gaps = latency.gaps.iter().flat_map(|g| [g.first, g.last]);
-        samples.chain(latency.failures.iter().map(|f| f.iteration)).chain(gaps)
+        let absent = latency.gaps.iter().chain(latency.failures.places.iter());
+        latency.samples.iterations().chain(absent.flat_map(|g| [g.first, g.last]))
     };
     all().min().unwrap_or(0)..=all().max().unwrap_or(1)
 }
@@ -124,7 +123,7 @@ fn legend(
     };
     legend.extend(baseline.map(|b| (Swatch::Line(ORANGE), format!("{}, median", b.title()))));
     if !latency.failures.is_empty() {
-        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.len() as u64))));
+        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.count()))));
     }
     if !latency.gaps.is_empty() {
         legend.push((Swatch::Tick(INK), format!("{} lost", grouped(latency.lost()))));
@@ -132,7 +131,7 @@ fn legend(
     legend
 }
 
-fn buckets(samples: &[Sample]) -> Vec<Bucket> {
+fn buckets(samples: &Samples) -> Vec<Bucket> {
     let size = samples.len().div_ceil(BUCKETS).max(1);
     let bucket = |group: &[Sample]| {
         let sorted = Sorted::new(group.iter().map(|s| s.processed_ns).collect());
@@ -146,7 +145,8 @@ fn buckets(samples: &[Sample]) -> Vec<Bucket> {
             max_ns: *sorted.as_slice().last()?,
         })
     };
-    samples.chunks(size).filter_map(bucket).collect()
+    let mut all = samples.iter();
+    std::iter::from_fn(|| bucket(&all.by_ref().take(size).collect::<Vec<_>>())).collect()
 }
 
 fn draw_band(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket]) -> Drawn {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn buckets_lose_no_extreme() {
-        let samples: Vec<Sample> = (1..=10_000)
+        let samples: Samples = (1..=10_000)
             .map(|i| Sample {
                 iteration: i,
                 processed_ns: if i == 7_777 { 50_000 } else { 130 },

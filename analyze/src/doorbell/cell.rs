@@ -90,7 +90,7 @@ impl Cell {
             ok: rtts.len() as u64,
             failed_by_status,
             lost: runs.iter().fold(0, |sum, run| sum.saturating_add(run.lost)),
-            rtt: Distribution::of(rtts.clone()),
+            rtt: Distribution::of(rtts.iter().copied()),
             rtt_p50_over_native_floor: None,
             received_p50_ns: received.percentile(Percentile::P50),
             guest_wake_p50_ns: wake(|sample| sample.guest_wake_ns),

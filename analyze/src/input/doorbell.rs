@@ -250,6 +250,7 @@ impl<'a> Columns<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::Header;
     use super::super::text::Text;
     use super::*;
     use std::path::Path;
@@ -260,7 +261,8 @@ mod tests {
     fn parse(rows: &str) -> Result<Vec<DoorbellRun>, String> {
         let text =
             Text::parse(Path::new("f"), format!("{HEADER}{rows}").as_bytes()).map_err(|e| e.to_string())?;
-        let (_, table) = Table::load(text).map_err(|e| e.to_string())?;
+        let header = Header::find(Path::new("f"), text.clean.as_bytes()).map_err(|e| e.to_string())?;
+        let table = Table::load(text, &header).map_err(|e| e.to_string())?;
         DoorbellFile::from_table(&table, None).map(|file| file.runs).map_err(|e| e.to_string())
     }
 

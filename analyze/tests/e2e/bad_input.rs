@@ -35,8 +35,12 @@ fn a_file_of_something_else() {
         @"analyze: r/l.csv, line 1, column date: not a file of this toolkit; a latency file begins iteration,latency_ns,latency_us, a bandwidth file iteration,frame_type,width and a doorbell file iteration,guest_wait,host_wait"
     );
     insta::assert_snapshot!(
-        error_for(b"\x7fELF\x02\x01\x01\n\xff\xfe\n"),
-        @"analyze: r/l.csv, line 2, column byte 1: not UTF-8 text"
+        error_for(b"\x7fELF\x02\xff\x01\n\xff\xfe\n"),
+        @"analyze: r/l.csv, line 1, column byte 6: not UTF-8 text"
+    );
+    insta::assert_snapshot!(
+        error_for([format!("{LATENCY_HEADER}\n1,130,").as_bytes(), b"\xfe\n"].concat()),
+        @"analyze: r/l.csv, line 2, column byte 7: not UTF-8 text"
     );
 }
 
