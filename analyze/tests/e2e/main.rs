@@ -9,3 +9,4 @@ mod matrix;
 mod modes;
 mod report;
 mod scene;
+mod shape;
