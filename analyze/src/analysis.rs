@@ -10,7 +10,10 @@ use crate::doorbell::{Cell, Doorbells};
 use crate::doubt::Doubt;
 use crate::input::{Relation, Run, Runs};
 use crate::stats::Sorted;
+use crate::stats::random::DEFAULT_SEED;
+use crate::stats::shape::Shape;
 use crate::summary::RunSummary;
+use crate::timeline::Timeline;
 
 /// Schema of summary.json.
 pub const SUMMARY_SCHEMA: &str = "ivshmem-summary/1";
@@ -24,6 +27,8 @@ pub struct Analyzed {
     pub processed: Option<Arc<Sorted<u64>>>,
     /// Its figures.
     pub summary: RunSummary,
+    /// What its round trips say together; `None` without samples.
+    pub shape: Option<Shape>,
     /// Reasons to doubt them.
     pub doubts: Vec<Doubt>,
     /// Its name where there is little room: `VM`, `native`, `loaded`, `idle`.
@@ -51,9 +56,10 @@ impl Analyzed {
     pub fn of(run: Run) -> Self {
         let processed = run.latency.as_ref().map(|latency| Arc::new(latency.samples.sorted_processed()));
         let summary = RunSummary::of(&run, processed.as_deref());
-        let doubts = Doubt::of(&run, &summary);
+        let shape = shape(&run, processed.as_deref());
+        let doubts = Doubt::of(&run, &summary, shape.as_ref());
         let short = if run.is_native() { "native" } else { "VM" };
-        Self { run, processed, summary, doubts, short }
+        Self { run, processed, summary, shape, doubts, short }
     }
 
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
@@ -79,6 +85,12 @@ impl Analyzed {
             None => machine,
         }
     }
+}
+
+/// The shape of the times to PROCESSED.
+fn shape(run: &Run, sorted: Option<&Sorted<u64>>) -> Option<Shape> {
+    let latency = run.latency.as_ref().filter(|latency| !latency.samples.is_empty())?;
+    Some(Shape::of(&latency.processed_ns(), sorted?, Timeline::of(run).as_ref(), DEFAULT_SEED))
 }
 
 impl Analysis {
@@ -133,6 +145,7 @@ struct WireSummary<'a> {
 struct WireRun<'a> {
     #[serde(flatten)]
     summary: &'a RunSummary,
+    shape: Option<&'a Shape>,
     doubts: &'a [Doubt],
     provenance: Option<&'a Value>,
 }
@@ -140,6 +153,7 @@ struct WireRun<'a> {
 impl<'a> WireRun<'a> {
     fn of(analyzed: &'a Analyzed) -> Self {
         let provenance = analyzed.run.provenance.as_ref().map(|p| &p.verbatim);
-        Self { summary: &analyzed.summary, doubts: &analyzed.doubts, provenance }
+        let shape = analyzed.shape.as_ref();
+        Self { summary: &analyzed.summary, shape, doubts: &analyzed.doubts, provenance }
     }
 }

@@ -10,3 +10,4 @@ mod matrix;
 mod modes;
 mod report;
 mod scene;
+mod shape;
