@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::report::format::FormatArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   analyze latency_results.csv                     one file, results beside it
@@ -12,6 +14,7 @@ Examples:
   analyze results/idle results/loaded             a VM under load and idle
   analyze doorbell_results.csv                    ways to wait side by side
   analyze results/vm --json | jq .runs[0].latency
+  analyze results/vm --format md | gh pr comment --body-file -
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
 
@@ -26,11 +29,15 @@ are put together wherever they lie, and beside any run.
 
 With --matrix each directory is a cell named after it, with a run.json in it.
 
-Written: performance_report.txt, summary.json, and for latency
+Written: report.html, which is the whole of it in one file with charts to hover
+over; performance_report.txt, summary.json, and for latency
 latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
 bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
 doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
 and experiments.png, which draws what there is data for.
+
+Standard output is coloured on a terminal only, and as NO_COLOR, CLICOLOR and
+CLICOLOR_FORCE say.
 
 Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
 
@@ -53,11 +60,11 @@ pub struct Cli {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Print summary.json (with --matrix the matrix) instead of the report
-    #[arg(long)]
-    pub json: bool,
+    /// What to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
 
-    /// Print nothing but errors, and the JSON if asked for
+    /// Print nothing but errors, and what --format or --json asked for
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -5,6 +5,7 @@ mod charts;
 mod doorbell;
 mod doorbell_charts;
 mod experiment;
+mod formats;
 mod matrix;
 mod modes;
 mod report;
