@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::charts::Pictures;
+
 const EXAMPLES: &str = "\
 Examples:
   analyze latency_results.csv                     one file, results beside it
@@ -52,6 +54,10 @@ pub struct Cli {
     /// report is about; of a matrix, the one that holds the first run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Files of each picture: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
     /// Print summary.json (with --matrix the matrix) instead of the report
     #[arg(long)]

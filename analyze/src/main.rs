@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
     let analyze = if cli.matrix { analyze::matrix::analyze } else { analyze::analyze };
-    let done = analyze(&cli.inputs, cli.out.as_deref(), &interrupt)?;
+    let done = analyze(&cli.inputs, cli.out.as_deref(), cli.pictures, &interrupt)?;
     if cli.quiet && !cli.json {
         return Ok(());
     }
