@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::charts::Pictures;
 use crate::report::format::FormatArgs;
 
 const EXAMPLES: &str = "\
@@ -59,6 +60,10 @@ pub struct Cli {
     /// report is about; of a matrix, the one that holds the first run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Files of each picture: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
     /// What to print.
     #[command(flatten)]

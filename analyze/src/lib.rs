@@ -51,6 +51,7 @@ pub fn analyze(
     inputs: &[PathBuf],
     out: Option<&Path>,
     format: Format,
+    picture_files: charts::Pictures,
     interrupt: &Interrupt,
 ) -> Result<Done, Error> {
     let runs = input::read(inputs)?;
@@ -61,8 +62,8 @@ pub fn analyze(
     let text = report::render(&analysis);
     let json = analysis.to_json().map_err(|error| failed("summary.json", error.into()))?;
     let figures = Figures::of(&analysis).map_err(|error| failed("summary.json", error.into()))?;
-    let charts = charts::draw_all(&analysis, interrupt)?;
-    let page = html::render(&analysis, &figures, &[]);
+    let pictures = charts::pictures(&analysis);
+    let page = html::render(&analysis, &figures, &pictures)?;
     let csv =
         || report::csv::render(&analysis, &figures).map_err(|error| failed("figures.csv", error.into()));
     let printed = match format {
@@ -77,7 +78,7 @@ pub fn analyze(
         Artifact { name: "summary.json", bytes: json.into_bytes() },
         Artifact { name: "report.html", bytes: page.into_bytes() },
     ];
-    artifacts.extend(charts);
+    artifacts.extend(charts::artifacts(&pictures, picture_files, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
     Ok(Done { printed, directory, written })
 }

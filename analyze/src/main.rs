@@ -33,7 +33,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
     let format = cli.format.format();
     let analyze = if cli.matrix { analyze::matrix::analyze } else { analyze::analyze };
-    let done = analyze(&cli.inputs, cli.out.as_deref(), format, &interrupt)?;
+    let done = analyze(&cli.inputs, cli.out.as_deref(), format, cli.pictures, &interrupt)?;
     if cli.quiet && cli.format.asked().is_none() {
         return Ok(());
     }

@@ -7,9 +7,9 @@ mod escape;
 mod figure;
 mod tables;
 
-pub use figure::Figure;
-
 use crate::analysis::{Analysis, Analyzed};
+use crate::charts::{FONT_CSS, Picture};
+use crate::error::Error;
 use crate::report::document::{Section, sections};
 use crate::report::figures::Figures;
 use crate::report::severity::{Severe, Severity};
@@ -34,8 +34,10 @@ const PLACES: [(&str, &str); 5] = [
 ];
 
 /// The page.
-#[must_use]
-pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Figure]) -> String {
+///
+/// # Errors
+/// [`Error::Draw`] naming the picture.
+pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) -> Result<String, Error> {
     let title = escaped(&title(analysis));
     let sections = sections(analysis, figures);
     let mut body = header(analysis, &title);
@@ -44,31 +46,34 @@ pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Figure]) -> Stri
     body += &contents(&sections);
     for section in &sections {
         let (id, heading) = (section.id, escaped(&section.title));
-        let charts: String =
-            charts.iter().filter(|chart| place(chart) == Some(id)).map(figure::render).collect();
+        let charts = figures_of(charts, |chart| place(chart) == Some(id))?;
         let blocks = tables::blocks(section);
         body += &format!("<section id=\"{id}\">\n<h2>{heading}</h2>\n{blocks}{charts}</section>\n");
     }
-    let shown = |chart: &&Figure| !sections.iter().any(|section| place(chart) == Some(section.id));
-    let others: String = charts.iter().filter(shown).map(figure::render).collect();
+    let is_shown = |chart: &Picture<'_>| sections.iter().any(|section| place(chart) == Some(section.id));
+    let others = figures_of(charts, |chart| !is_shown(chart))?;
     if !others.is_empty() {
         body += &format!("<section id=\"charts\">\n<h2>More charts</h2>\n{others}</section>\n");
     }
     body += &reading(analysis);
     let folded: String = analysis.runs().map(of_provenance).collect();
     body += &format!("<section id=\"provenance\">\n{folded}</section>\n");
-    page(&title, &body)
+    Ok(page(&title, &body))
+}
+
+fn figures_of(charts: &[Picture<'_>], wanted: impl Fn(&Picture<'_>) -> bool) -> Result<String, Error> {
+    charts.iter().filter(|chart| wanted(chart)).map(figure::render).collect()
 }
 
 fn page(title: &str, body: &str) -> String {
-    let script = SCRIPT_SHA256.trim();
+    let (script, font) = (SCRIPT_SHA256.trim(), FONT_CSS.as_str());
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
          script-src 'sha256-{script}'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta name=\"generator\" content=\"analyze {}\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <meta name=\"generator\" content=\"analyze {}\">\n<title>{title}</title>\n<style>\n{font}\n{STYLE}</style>\n</head>\n\
          <body>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
         env!("CARGO_PKG_VERSION")
     )
@@ -143,7 +148,7 @@ fn contents(sections: &[Section]) -> String {
     format!("<nav aria-label=\"Contents\">\n<ul>\n{links}</ul>\n</nav>\n")
 }
 
-fn place(chart: &Figure) -> Option<&'static str> {
+fn place(chart: &Picture<'_>) -> Option<&'static str> {
     PLACES.iter().find(|(begin, _)| chart.name.starts_with(begin)).map(|(_, section)| *section)
 }
 

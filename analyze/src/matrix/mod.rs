@@ -120,6 +120,7 @@ pub fn analyze(
     directories: &[PathBuf],
     out: Option<&Path>,
     format: Format,
+    picture_files: charts::Pictures,
     interrupt: &Interrupt,
 ) -> Result<Done, Error> {
     let matrix = Matrix::of(read(directories, interrupt)?);
@@ -140,7 +141,8 @@ pub fn analyze(
         Artifact { name: "matrix.csv", bytes: csv },
         Artifact { name: "experiments_report.txt", bytes: report.into_bytes() },
     ];
-    artifacts.extend(charts::draw_experiments(&matrix, interrupt)?);
+    let pictures = Vec::from_iter(charts::experiments(&matrix));
+    artifacts.extend(charts::artifacts(&pictures, picture_files, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
     Ok(Done { printed, directory, written })
 }
