@@ -35,7 +35,7 @@
     };
   };
 
-  const chart = (figure) => {
+  const chart = (figure, number) => {
     const plot = figure.querySelector(".plot");
     const svg = plot.querySelector("svg");
     if (!svg || !svg.viewBox.baseVal || !svg.viewBox.baseVal.width) return;
@@ -122,7 +122,7 @@
     button("+", "Zoom in", () => shown.zoom(1.6));
     button("\u2212", "Zoom out", () => shown.zoom(1 / 1.6));
     button("Reset", "Show all of the chart", () => shown.reset());
-    tools.append("Click a chart, then wheel or + and \u2212 zoom, dragging moves, arrows go from value to value.");
+    if (number === 0) tools.append("Click a chart, then wheel or + and \u2212 zoom, dragging moves, arrows go from value to value.");
     figure.insertBefore(tools, plot);
 
     svg.setAttribute("tabindex", "0");
