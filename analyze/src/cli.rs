@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::compare_runs;
 
 use crate::charts::Pictures;
 use crate::report::format::FormatArgs;
@@ -18,6 +20,7 @@ Examples:
   analyze results/vm --format md | gh pr comment --body-file -
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
+  analyze compare results/old results/new         did it change?
 
 The report is about the VM run, or about the only run. A native run (one whose
 run.json says the reader mapped a file) given beside it is the baseline, and the
@@ -27,6 +30,8 @@ two VM runs and two native runs are an error.
 
 A doorbell file may hold the rows of many runs, one below the other. Such files
 are put together wherever they lie, and beside any run.
+
+A run directory whose name is a command's is given as ./compare.
 
 With --matrix each directory is a cell named after it, with a run.json in it.
 
@@ -45,8 +50,33 @@ Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
 /// Turns latency, bandwidth and doorbell CSVs into percentiles, charts and a
 /// report.
 #[derive(Debug, Parser)]
-#[command(version, term_width = 80, after_help = EXAMPLES)]
+#[command(
+    version,
+    term_width = 80,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Cli {
+    /// What else is asked than a report.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// What else can be asked of results.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Did it change? Runs before and after, and what may be said of them
+    Compare(compare_runs::Args),
+}
+
+/// The report about one run.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
     /// CSVs or run directories. The header tells what a CSV holds; run.json is
     /// looked for beside it
     #[arg(required = true, value_name = "FILE")]

@@ -211,6 +211,9 @@ pub enum Error {
         /// The plotting library's message.
         message: String,
     },
+    /// Runs that cannot be compared.
+    #[error(transparent)]
+    CompareRuns(#[from] crate::compare_runs::Problem),
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted; no unfinished file was left behind")]
     Interrupted,

@@ -1,12 +1,15 @@
 //! Turns the toolkit's CSVs into percentiles, charts and a report; depends on files, never on a live VM.
 //!
 //! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`doorbell`] sets ways to wait side by side,
-//! [`report`], [`charts`] and [`html`] show, [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side.
+//! [`report`], [`charts`] and [`html`] show, [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side,
+//! [`compare_runs`] tells whether runs before and after differ.
 
 pub mod analysis;
+pub mod answer;
 pub mod charts;
 pub mod cli;
 pub mod compare;
+pub mod compare_runs;
 pub mod doorbell;
 pub mod doubt;
 pub mod error;

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use analyze::cli::Cli;
+use analyze::answer::Answer;
+use analyze::cli::{Cli, Command, ReportArgs};
+use analyze::compare_runs;
 use analyze::error::Error;
 use analyze::interrupt::Interrupt;
 use analyze::report::format::Format;
@@ -14,13 +16,13 @@ use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if cli.matrix && matches!(cli.format.format(), Format::Md | Format::Html) {
+    if cli.report.matrix && matches!(cli.report.format.format(), Format::Md | Format::Html) {
         let problem =
             "--matrix prints text, json or csv; give one of them to --format, or leave out --matrix";
         Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
     }
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("analyze: {error:#}");
             let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
@@ -29,21 +31,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &Cli) -> anyhow::Result<u8> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
-    let format = cli.format.format();
-    let analyze = if cli.matrix { analyze::matrix::analyze } else { analyze::analyze };
-    let done = analyze(&cli.inputs, cli.out.as_deref(), format, cli.pictures, &interrupt)?;
-    if cli.quiet && cli.format.asked().is_none() {
-        return Ok(());
+    let (answer, format) = match &cli.command {
+        None => (report(&cli.report, &interrupt)?, cli.report.format.format()),
+        Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, Format::Text),
+    };
+    print(&answer.stdout, format)?;
+    if let Some(note) = &answer.note {
+        eprintln!("{note}");
     }
-    print(&done.printed, format)?;
-    if format == Format::Text {
-        let page = done.written.iter().find(|path| path.ends_with("report.html"));
-        let page = page.map_or_else(String::new, |path| format!("; all of it is in {}", path.display()));
-        eprintln!("wrote {} files to {}{page}", done.written.len(), done.directory.display());
-    }
-    Ok(())
+    Ok(answer.exit_code)
+}
+
+fn report(args: &ReportArgs, interrupt: &Interrupt) -> anyhow::Result<Answer> {
+    let analyze = if args.matrix { analyze::matrix::analyze } else { analyze::analyze };
+    let format = args.format.format();
+    let done = analyze(&args.inputs, args.out.as_deref(), format, args.pictures, interrupt)?;
+    let is_silent = args.quiet && args.format.asked().is_none();
+    let page = done.written.iter().find(|path| path.ends_with("report.html"));
+    let page = page.map_or_else(String::new, |path| format!("; all of it is in {}", path.display()));
+    let note = (format == Format::Text && !args.quiet)
+        .then(|| format!("wrote {} files to {}{page}", done.written.len(), done.directory.display()));
+    Ok(Answer { stdout: if is_silent { String::new() } else { done.printed }, note, exit_code: 0 })
 }
 
 /// Prints a result; with colours if it is text and standard output takes them.

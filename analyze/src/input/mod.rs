@@ -32,7 +32,7 @@ use table::Table;
 use text::Text;
 
 /// The contracted names of the CSVs in a run directory.
-const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
+pub const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 
 /// All that is known of one run.
 #[derive(Debug, Clone)]
@@ -187,6 +187,29 @@ pub fn read_cell(directory: &Path) -> Result<Run, Error> {
         add(&mut found, &file, canonical.as_deref())?;
     }
     Ok(found.runs.swap_remove(0))
+}
+
+/// Reads one run: its directory, or files of one directory. Doorbell files are passed over.
+///
+/// # Errors
+/// When anything given or in the directory is absent or damaged.
+pub fn read_run(paths: &[PathBuf]) -> Result<Run, Error> {
+    let mut found = Found::default();
+    for path in paths {
+        let directory = if path.is_dir() { path.clone() } else { directory_of(path) };
+        let canonical = fs::canonicalize(&directory).map_err(|_| Error::Absent { path: path.clone() })?;
+        run_of(&mut found.runs, directory, Some(&canonical))?;
+        for file in csv_files(path)? {
+            add(&mut found, &file, Some(&canonical))?;
+        }
+    }
+    Ok(found.runs.swap_remove(0))
+}
+
+/// Whether `directory` is a run's: it holds a CSV of a contracted name, or a run.json.
+#[must_use]
+pub fn is_run_directory(directory: &Path) -> bool {
+    CSV_NAMES.iter().chain(["run.json"].iter()).any(|name| directory.join(name).is_file())
 }
 
 /// The CSVs an input stands for: itself, or those in it; none for the directory of a run that kept a histogram only.
