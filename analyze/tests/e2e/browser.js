@@ -94,9 +94,9 @@ const isRigid = (chart) => {
   const box = svg.getBoundingClientRect();
   const wheel = () => svg.dispatchEvent(new View.WheelEvent("wheel", { deltaY: -200, ctrlKey: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true, cancelable: true }));
   const ways = [
-    [() => press("Zoom in"), () => press("Show all of the chart")],
+    [() => press("Zoom in"), () => press("Zoom out")],
     [() => key("+"), () => key("0")],
-    [wheel, () => press("Zoom out")],
+    [wheel, () => press("Show all of the chart")],
   ];
   return ways.some(([closer, back]) => {
     closer();
