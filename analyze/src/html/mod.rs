@@ -10,9 +10,9 @@ mod tables;
 use crate::analysis::{Analysis, Analyzed};
 use crate::charts::{FONT_CSS, Picture};
 use crate::error::Error;
+use crate::report::concern;
 use crate::report::document::{Section, sections};
 use crate::report::figures::Figures;
-use crate::report::severity::{Severe, Severity};
 use crate::report::verdict::Verdict;
 use crate::report::{notes, provenance};
 use escape::escaped;
@@ -81,6 +81,10 @@ fn page(title: &str, body: &str) -> String {
 
 fn title(analysis: &Analysis) -> String {
     let main = analysis.main.title();
+    let summary = &analysis.main.summary;
+    if analysis.doorbells.is_some() && summary.latency.is_none() && summary.bandwidth.is_none() {
+        return "ivshmem: doorbells".into();
+    }
     match &analysis.baseline {
         Some(baseline) => format!("ivshmem: {main} beside {}", baseline.title()),
         None => format!("ivshmem: {main}"),
@@ -107,7 +111,7 @@ fn header(analysis: &Analysis, title: &str) -> String {
 
 fn verdict(analysis: &Analysis) -> String {
     let verdict = Verdict::of(analysis);
-    let level = verdict.gravest.map_or("clean", name_of);
+    let level = verdict.gravest.map_or("clean", concern::name);
     let (happened, belief) = (escaped(&verdict.happened), escaped(&verdict.belief));
     format!(
         "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n\
@@ -115,23 +119,15 @@ fn verdict(analysis: &Analysis) -> String {
     )
 }
 
-fn name_of(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Alarm => "alarm",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    }
-}
-
 fn doubts(analysis: &Analysis) -> String {
-    let mut lines = String::new();
-    for analyzed in analysis.runs() {
-        let run = if analysis.baseline.is_some() { format!("{}: ", analyzed.title()) } else { String::new() };
-        for doubt in &analyzed.doubts {
-            let (level, text) = (name_of(doubt.severity()), escaped(&format!("{run}{doubt}")));
-            lines += &format!("<li class=\"{level}\"><strong>{level}</strong> {text}</li>\n");
-        }
-    }
+    let line = |concern: &concern::Concern| {
+        let (text, advice) = (escaped(&concern.text), escaped(&concern.advice));
+        let level = concern::name(concern.severity);
+        format!(
+            "<li class=\"{level}\"><strong>{level}</strong> {text} <span class=\"advice\">{advice}</span></li>\n"
+        )
+    };
+    let lines: String = concern::all(analysis).iter().map(line).collect();
     if lines.is_empty() {
         return lines;
     }

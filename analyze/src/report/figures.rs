@@ -81,7 +81,8 @@ pub fn written(key: &str, value: &Value) -> String {
     let Some(number) = value.as_f64() else {
         return value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     };
-    let is_share = ["share_of_roof", "parts"].contains(&parent) || name == "success_rate" || name == "share";
+    let is_share =
+        ["share_of_roof", "parts"].contains(&parent) || ["success_rate", "share", "excess"].contains(&name);
     match name {
         _ if name.ends_with("_ns") || name.contains("_ns_per_") => signed_duration(number),
         _ if is_share => percent(Some(number)),

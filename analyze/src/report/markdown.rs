@@ -1,9 +1,9 @@
 //! The report as GitHub's Markdown, for a comment on a pull request: verdict, warnings, tables, provenance folded.
 
+use super::concern::{self, Concern};
 use super::document::{Block, Section, Table, sections};
 use super::figures::Figures;
 use super::provenance;
-use super::severity::Severe;
 use super::verdict::Verdict;
 use crate::analysis::{Analysis, Analyzed};
 
@@ -13,9 +13,7 @@ pub fn render(analysis: &Analysis, figures: &Figures) -> String {
     let verdict = Verdict::of(analysis);
     let mut out = format!("## ivshmem: {}\n\n", escaped(&title(analysis)));
     out += &format!("**{}** {}\n", escaped(&verdict.happened), escaped(&verdict.belief));
-    for analyzed in analysis.runs() {
-        out += &doubts(analyzed, analysis.baseline.is_some());
-    }
+    out += &doubts(&concern::all(analysis));
     for section in sections(analysis, figures) {
         out += &of_section(&section);
     }
@@ -33,13 +31,12 @@ fn title(analysis: &Analysis) -> String {
         .map_or_else(|| main.clone(), |baseline| format!("{main} and {}", baseline.title()))
 }
 
-fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
-    let name = if name_the_run { format!("{}: ", analyzed.title()) } else { String::new() };
-    let lines: String = analyzed
-        .doubts
-        .iter()
-        .map(|doubt| format!("- **{}** {}\n", doubt.severity(), escaped(&format!("{name}{doubt}"))))
-        .collect();
+fn doubts(concerns: &[Concern]) -> String {
+    let line = |concern: &Concern| {
+        let (text, advice) = (escaped(&concern.text), escaped(&concern.advice));
+        format!("- **{}** {text} {advice}\n", concern::name(concern.severity))
+    };
+    let lines: String = concerns.iter().map(line).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 

@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod comparison;
+pub mod concern;
 pub mod csv;
 pub mod document;
 mod doorbell;
@@ -11,16 +12,17 @@ mod histogram;
 mod latency;
 pub mod markdown;
 pub mod provenance;
-pub mod severity;
+mod shape;
 mod stream;
 pub mod terminal;
 pub mod text;
 pub mod verdict;
 
 use crate::analysis::{Analysis, Analyzed};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, Severity};
 use crate::input::Setup;
 use crate::latency_summary::LatencySummary;
+use concern::Concern;
 use text::{WIDTH, heading, plural, wrapped};
 use verdict::Verdict;
 
@@ -40,9 +42,7 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(baseline) = &analysis.baseline {
         out += &about("Baseline", baseline);
     }
-    for analyzed in analysis.runs() {
-        out += &doubts(analyzed, analysis.baseline.is_some());
-    }
+    out += &doubts(analysis);
     if let Some(baseline) = &analysis.baseline {
         out += &comparison::section(analysis, baseline);
     }
@@ -50,6 +50,10 @@ pub fn render(analysis: &Analysis) -> String {
         if let Some(summary) = &analyzed.summary.latency {
             out += &latency::section(&analyzed.title(), summary, analyzed.run.latency_plan());
             out += &histogram::section(analyzed);
+            out += &analyzed
+                .shape
+                .as_ref()
+                .map_or_else(String::new, |s| shape::section(&analyzed.title(), summary, s));
         }
     }
     if let Some(doorbells) = &analysis.doorbells {
@@ -89,10 +93,12 @@ fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
     analyzed.doubts.iter().filter_map(alarm).map(|text| wrapped("  !! ", &text)).collect()
 }
 
-fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
-    let name = if name_the_run { format!("{}: ", analyzed.title()) } else { String::new() };
-    let lines: String =
-        analyzed.doubts.iter().map(|doubt| wrapped("  ! ", &format!("{name}{doubt}"))).collect();
+fn doubts(analysis: &Analysis) -> String {
+    let line = |concern: &Concern| {
+        let mark = if concern.severity == Severity::Note { "  - " } else { "  ! " };
+        wrapped(mark, &format!("{} {}", concern.text, concern.advice))
+    };
+    let lines: String = concern::all(analysis).iter().map(line).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
@@ -123,6 +129,13 @@ pub fn notes(analysis: &Analysis) -> Vec<&'static str> {
         notes.push(
             "A percentile is the nearest rank: of n samples in ascending order, p is the ceil(p / 100 × n)-th. One \
              with fewer than 10 samples beyond it is n/a.",
+        );
+    }
+    if analysis.runs().filter_map(|a| a.shape.as_ref()).any(|shape| shape.intervals.named().next().is_some())
+    {
+        notes.push(
+            "An interval holds the true figure of 19 runs in 20, as far as this one run can tell (block bootstrap): \
+             another run may differ by more. docs/analysis.md explains every statistic.",
         );
     }
     if frames().next().is_some() {

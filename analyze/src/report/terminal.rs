@@ -7,7 +7,6 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const ALARM: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default();
-const NOTE: Style = AnsiColor::Cyan.on_default();
 const BARS: Style = AnsiColor::Blue.on_default();
 
 /// The report with colours: headings, warnings and bars stand out, what is not there steps back.
@@ -41,7 +40,7 @@ fn paint(out: &mut String, style: Style, line: &str) {
 
 /// The style of a warning and the indentation of its further lines, if `line` begins one.
 fn begins_warning(line: &str) -> Option<(Style, usize)> {
-    let marks = [("  !! ", ALARM), ("  ! ", WARNING), ("  i ", NOTE)];
+    let marks = [("  !! ", ALARM), ("  ! ", WARNING)];
     marks.into_iter().find(|(mark, _)| line.starts_with(mark)).map(|(mark, style)| (style, mark.len()))
 }
 

@@ -1,9 +1,9 @@
 //! One or two sentences on what happened, and one on whether it can be believed.
 
-use super::severity::{Severe, Severity};
+use super::concern;
 use super::text::{duration, four_digits, grouped, percent, plural, time};
 use crate::analysis::{Analysis, Analyzed};
-use crate::doubt::Doubt;
+use crate::doubt::Severity;
 use crate::latency_summary::LatencySummary;
 
 /// The sentences, and the gravest of the doubts behind them.
@@ -24,8 +24,8 @@ impl Verdict {
         let sentences = [latency(analysis), bandwidth(&analysis.main), doorbells(analysis)];
         let happened: Vec<String> = sentences.into_iter().flatten().collect();
         let happened = if happened.is_empty() { "Nothing was measured.".into() } else { happened.join(" ") };
-        let gravest = analysis.runs().flat_map(|run| &run.doubts).map(Doubt::severity).min();
-        Self { happened, belief: belief(analysis, gravest), gravest }
+        let severities: Vec<Severity> = concern::all(analysis).iter().map(|each| each.severity).collect();
+        Self { happened, belief: belief(&severities), gravest: severities.into_iter().min() }
     }
 }
 
@@ -86,21 +86,29 @@ fn doorbells(analysis: &Analysis) -> Option<String> {
     })
 }
 
-fn belief(analysis: &Analysis, gravest: Option<Severity>) -> String {
-    let count = |severity| {
-        analysis.runs().flat_map(|run| &run.doubts).filter(|doubt| doubt.severity() == severity).count()
-            as u64
-    };
-    match gravest {
+fn belief(severities: &[Severity]) -> String {
+    let count = |severity| severities.iter().filter(|each| **each == severity).count() as u64;
+    match severities.iter().min() {
         Some(Severity::Alarm) => {
-            let alarms = plural(count(Severity::Alarm), "alarm");
-            format!("Do not rely on these figures: {alarms} below.")
+            format!("Do not rely on these figures: {} below.", plural(count(Severity::Alarm), "alarm"))
         }
         Some(Severity::Warning) => {
-            let warnings = plural(count(Severity::Warning), "warning");
-            format!("Believe it with care: {warnings} below.")
+            format!("Believe it with care: {} below.", plural(count(Severity::Warning), "warning"))
         }
         Some(Severity::Note) => "Nothing speaks against these figures but what is noted below.".into(),
         None => "Nothing that was looked for speaks against these figures.".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_reason_decides() {
+        use Severity::{Alarm, Note, Warning};
+        assert_eq!(belief(&[Note, Alarm, Warning]), "Do not rely on these figures: 1 alarm below.");
+        assert_eq!(belief(&[Warning, Note, Warning]), "Believe it with care: 2 warnings below.");
+        assert!(belief(&[Note]).contains("noted below") && !belief(&[]).contains("below"));
     }
 }

@@ -80,7 +80,9 @@ const isMute = (chart) => {
   const at = new View.DOMPoint(point.x, point.y).matrixTransform(svg.getScreenCTM());
   svg.dispatchEvent(new View.MouseEvent("mousemove", { clientX: at.x, clientY: at.y, bubbles: true }));
   const tip = chart.querySelector(".tip");
-  return tip.hidden || !tip.textContent.includes(point.text) || tip.getBoundingClientRect().width < 20;
+  // A mouse stands on whole pixels: where points are dense, it is at a neighbour.
+  const near = points.filter(({ x }) => Math.abs(x - point.x) * svg.getScreenCTM().a <= 2);
+  return tip.hidden || !near.some(({ text }) => tip.textContent.includes(text)) || tip.getBoundingClientRect().width < 20;
 };
 
 // Whether buttons, keys or the wheel leave the chart as it is, or showing all again does not show all.

@@ -11,3 +11,4 @@ mod matrix;
 mod modes;
 mod report;
 mod scene;
+mod shape;

@@ -13,9 +13,10 @@ const ESTIMATES: [(&str, &str); 5] =
     [("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p99_9"), ("mean", "mean")];
 
 /// Other figures.
-const FIGURES: [(&str, &str); 11] = [
+const FIGURES: [(&str, &str); 13] = [
     ("jitter", "jitter_ns"),
     ("autocorrelation at lag 1", "autocorrelation.lag_1"),
+    ("the same of sides of the median", "autocorrelation.lag_1_of_sides"),
     ("effective samples", "autocorrelation.effective_samples"),
     ("block length", "autocorrelation.block_length"),
     ("outliers", "outliers.count"),
@@ -24,6 +25,7 @@ const FIGURES: [(&str, &str); 11] = [
     ("period of outliers", "outliers.period_ns"),
     ("likely cause of outliers", "outliers.likely"),
     ("messages until warm", "warm_up.messages"),
+    ("warm-up above the rest by", "warm_up.excess"),
     ("drift", "drift.percent"),
 ];
 

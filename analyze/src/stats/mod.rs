@@ -1,8 +1,24 @@
-//! Exact statistics of samples.
+//! Exact statistics of samples; in the modules, what they say of a whole run: [`shape::Shape`].
 //!
 //! A percentile is the nearest-rank one: of n samples in ascending order, the p-th percentile is the
 //! ceil(p / 100 × n)-th. It is always a value that was measured. Hyndman and Fan (1996), "Sample quantiles in
 //! statistical packages", call it type 1, numpy `inverted_cdf`; HdrHistogram uses the same rank.
+
+pub mod autocorrelation;
+pub mod block_length;
+pub mod bootstrap;
+pub mod cells;
+pub mod drift;
+pub mod jitter;
+pub mod modes;
+pub mod normal;
+pub mod order_table;
+pub mod outliers;
+pub mod periodicity;
+pub mod random;
+pub mod resamples;
+pub mod shape;
+pub mod warm_up;
 
 use serde::Serialize;
 
@@ -16,6 +32,8 @@ pub struct Percentile(u32);
 impl Percentile {
     /// The median.
     pub const P50: Self = Self(5000);
+    /// 90 of 100 samples are no larger.
+    pub const P90: Self = Self(9000);
     /// 95 of 100 samples are no larger.
     pub const P95: Self = Self(9500);
     /// 99 of 100 samples are no larger.
@@ -23,7 +41,10 @@ impl Percentile {
     /// 999 of 1,000 samples are no larger.
     pub const P99_9: Self = Self(9990);
     /// Those a report shows, in order.
-    pub const REPORTED: [Self; 6] = [Self::P50, Self(9000), Self::P95, Self::P99, Self::P99_9, Self(9999)];
+    pub const REPORTED: [Self; 6] = [Self::P50, Self::P90, Self::P95, Self::P99, Self::P99_9, Self(9999)];
+
+    /// Those that a writer's histogram has.
+    pub const IN_HISTOGRAM: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P99_9];
 
     /// From hundredths of a percent, 1 to 10,000; `None` outside.
     #[must_use]
@@ -41,6 +62,13 @@ impl Percentile {
     #[must_use]
     pub fn name(self) -> String {
         format!("p{}", f64::from(self.0) / 100.0)
+    }
+
+    /// How many samples there must be so that [`MIN_SAMPLES_BEYOND`] lie beyond it; of the 100th none are enough.
+    #[must_use]
+    pub fn samples_needed(self) -> u64 {
+        let beyond = u64::from(10_000 - self.0);
+        if beyond == 0 { u64::MAX } else { (MIN_SAMPLES_BEYOND as u64 * 10_000).div_ceil(beyond) }
     }
 
     /// Its rank among `count` samples, from 1; 0 if there are none.
@@ -177,6 +205,7 @@ mod tests {
             for percentile in Percentile::REPORTED {
                 let beyond = count - percentile.rank(count);
                 prop_assert_eq!(sorted.percentile(percentile).is_some(), beyond >= 10);
+                prop_assert_eq!(count as u64 >= percentile.samples_needed(), beyond >= 10);
             }
         }
     }
