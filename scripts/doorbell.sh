@@ -16,7 +16,7 @@ loaded. Takes about four minutes once everything is built.
   --load SPEC     the load of the loaded half, as for host-writer (default: cpu=1,memory=1)
   --messages N    messages back to back (default: 10000); 1000 a second are sent for 3 s, 10 a second for 10 s
 
-Read DIR/report/performance_report.txt; DIR/doorbell_results.csv has every message.
+Read DIR/report/report.html; DIR/doorbell_results.csv has every message.
 
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages are not ok, 130 interrupted.
 USAGE
@@ -81,6 +81,6 @@ say "analysis"
 awk 'FNR == 1 && NR > 1 { next } { print }' "$out"/cells/*/doorbell_results.csv >"$out/doorbell_results.csv"
 # The cells' own files, which have their provenance beside them.
 "$BIN/analyze" "$out"/cells/*/doorbell_results.csv --out "$out/report"
-say "$number cells in $((SECONDS - start)) s; report: $out/report/performance_report.txt"
+say "$number cells in $((SECONDS - start)) s; report: $out/report/report.html"
 exit $worst
 }

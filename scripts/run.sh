@@ -96,7 +96,8 @@ if [ "$doorbell" = yes ]; then
     "$BIN/provision" down --name "$vm"
     say "analysis"
     "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report"
-    say "report: $out/report/performance_report.txt; poll, vfio and adaptive beside it: scripts/doorbell.sh"
+    say "poll, vfio and adaptive beside it: scripts/doorbell.sh"
+    say "report: $out/report/report.html"
     exit $worst
 fi
 case $guest in
@@ -119,6 +120,6 @@ step "$BIN/provision" run --name "$vm" --out "$out/vm" -- "$@"
 "$BIN/provision" down --name "$vm"
 say "analysis"
 "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report"
-say "report: $out/report/performance_report.txt"
+say "report: $out/report/report.html"
 exit $worst
 }

@@ -12,7 +12,7 @@ fi
 cd "$ROOT"
 need_cargo
 install_missing "${NEEDED[@]}" "${NEEDED_DEBIAN[@]}" "${NEEDED_DRIVER[@]}" shellcheck:shellcheck mtype:mtools /usr/sbin/sshd:openssh-server \
-    /sbin/debugfs:e2fsprogs stress-ng:stress-ng
+    /sbin/debugfs:e2fsprogs stress-ng:stress-ng chromium:chromium
 say "shell scripts"
 shellcheck --external-sources scripts/*.sh .ci/run provision/src/*/*.sh provision/src/image/recipe/*.sh
 say "formatting"

@@ -119,15 +119,26 @@ impl Analysis {
     /// # Errors
     /// Never for the figures this crate computes, which are finite.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        let wire = WireSummary {
+        Ok(serde_json::to_string_pretty(&self.wire())? + "\n")
+    }
+
+    /// The same as a tree, each figure to the last bit.
+    ///
+    /// # Errors
+    /// As [`Self::to_json`].
+    pub fn to_value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self.wire())
+    }
+
+    fn wire(&self) -> WireSummary<'_> {
+        WireSummary {
             schema: SUMMARY_SCHEMA,
             tool: concat!("analyze ", env!("CARGO_PKG_VERSION")),
             percentile_definition: "nearest rank, ceil(p / 100 * n); null with fewer than 10 samples beyond",
             runs: self.runs().map(WireRun::of).collect(),
             ratios: &self.ratios,
             doorbells: self.doorbells.as_ref().map_or(&[], |doorbells| &doorbells.cells),
-        };
-        Ok(serde_json::to_string_pretty(&wire)? + "\n")
+        }
     }
 }
 

@@ -6,6 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{compare_runs, export};
 
+use crate::charts::Pictures;
+use crate::report::format::FormatArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   analyze latency_results.csv                     one file, results beside it
@@ -14,6 +17,7 @@ Examples:
   analyze results/idle results/loaded             a VM under load and idle
   analyze doorbell_results.csv                    ways to wait side by side
   analyze results/vm --json | jq .runs[0].latency
+  analyze results/vm --format md | gh pr comment --body-file -
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
   analyze compare results/old results/new         did it change?
@@ -32,11 +36,15 @@ A run directory whose name is a command's is given as ./compare.
 
 With --matrix each directory is a cell named after it, with a run.json in it.
 
-Written: performance_report.txt, summary.json, and for latency
+Written: report.html, which is the whole of it in one file with charts to hover
+over; performance_report.txt, summary.json, and for latency
 latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
 bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
 doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
 and experiments.png, which draws what there is data for.
+
+Standard output is coloured on a terminal only, and as NO_COLOR, CLICOLOR and
+CLICOLOR_FORCE say.
 
 Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
 
@@ -86,11 +94,15 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Print summary.json (with --matrix the matrix) instead of the report
-    #[arg(long)]
-    pub json: bool,
+    /// Files of each picture: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
-    /// Print nothing but errors, and the JSON if asked for
+    /// What to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
+
+    /// Print nothing but errors, and what --format or --json asked for
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -65,6 +65,13 @@ impl Axis {
         Self { title: title.into(), scale: Scale::Linear, low, high, marks, minor: Vec::new() }
     }
 
+    /// A linear axis of whole numbers, which nothing lies between.
+    pub(super) fn whole(title: &str, low: f64, high: f64, label: impl Fn(f64) -> String) -> Self {
+        let mut axis = Self::linear(title, low, high.max(low + 1.0), label);
+        axis.marks.retain(|(value, _)| value.fract() == 0.0);
+        axis
+    }
+
     /// A logarithmic axis with labelled decades, and labels between them where there are few.
     pub(super) fn log(title: &str, low: f64, high: f64, label: impl Fn(f64) -> String) -> Self {
         let low = low.max(f64::MIN_POSITIVE);
@@ -233,6 +240,13 @@ mod tests {
             ["100 ns", "110 ns", "120 ns", "130 ns", "140 ns", "150 ns", "160 ns", "170 ns", "180 ns"]
         );
         assert!(Axis::linear("t", 5.0, 5.0, plain).high() > 5.0);
+    }
+
+    #[test]
+    fn an_axis_of_whole_numbers_has_no_marks_between_them() {
+        assert_eq!(labels(&Axis::whole("n", 0.0, 2.0, plain)), ["0", "1", "2"]);
+        assert_eq!(labels(&Axis::whole("n", 1.0, 1.0, plain)), ["1", "2"]);
+        assert_eq!(labels(&Axis::whole("n", 0.5, 1.5, plain)), ["1"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! latency_histogram.png: the body of the distribution on linear axes, all of it on logarithmic ones.
 
 use plotters::element::{PathElement, Rectangle};
+use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, nanoseconds, plain};
@@ -8,7 +9,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE};
 use super::{Context, Series, quantity};
 use crate::analysis::Analysis;
-use crate::report::text::{duration, grouped, plural};
+use crate::report::text::{duration, four_digits, grouped, plural};
 use crate::stats::{Percentile, Sorted};
 
 const LINEAR_BINS: u64 = 140;
@@ -109,6 +110,7 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
     let edges: Vec<f64> = (0..=bins as u64).map(|i| (low + i * bin) as f64).collect();
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
+        one.say_bins(&chart, &x, &y, &edges, heights, |share| format!("{} %", four_digits(share)))?;
     }
     mark_percentiles(&chart, &x, &y, series)
 }
@@ -152,6 +154,7 @@ fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> 
     let chart = panel.draw(area, &x, &y)?;
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
+        one.say_bins(&chart, &x, &y, &edges, heights, |count| plural(count as u64, "message"))?;
     }
     mark_percentiles(&chart, &x, &y, series)
 }
@@ -177,6 +180,36 @@ fn legend(series: &[Series]) -> Vec<(Swatch, String)> {
 }
 
 impl Series {
+    fn color(&self) -> RGBColor {
+        if self.is_main { BLUE } else { ORANGE }
+    }
+
+    /// The bins' values, for a reader who points at them.
+    fn say_bins(
+        &self,
+        chart: &Chart<'_>,
+        x: &Axis,
+        y: &Axis,
+        edges: &[f64],
+        heights: &[f64],
+        height_of: impl Fn(f64) -> String,
+    ) -> Drawn {
+        let bins: Vec<_> = edges.windows(2).zip(heights).filter(|(_, height)| **height > 0.0).collect();
+        let place =
+            |(edges, height): &(&[f64], &f64)| ((x.at(edges[0]) + x.at(edges[1])) / 2.0, y.at(**height));
+        let text = |(edges, height): &(&[f64], &f64)| {
+            // Samples are whole nanoseconds, and the upper edge is the next bin's.
+            let (first, last) = (edges[0], edges[1] - 1.0);
+            let range = if last > first {
+                format!("{} – {}", duration(first), duration(last))
+            } else {
+                duration(first)
+            };
+            format!("{range}: {}", height_of(**height))
+        };
+        chart.values((&self.name, self.color()), &bins, place, text)
+    }
+
     /// The main run as filled bins, the baseline as an outline over them.
     fn draw_bins(&self, chart: &Chart<'_>, x: &Axis, y: &Axis, edges: &[f64], heights: &[f64]) -> Drawn {
         let area = chart.plotting_area();

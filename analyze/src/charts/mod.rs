@@ -3,29 +3,37 @@
 mod axis;
 mod bandwidth;
 mod bandwidth_bars;
+mod canvas;
 mod doorbell;
 mod doorbell_cdf;
 mod doorbell_cpu;
+mod drawing;
 mod experiments;
 mod histogram;
+mod hover;
 mod mark;
 mod over_time;
 mod panel;
 mod percentiles;
+mod picture;
+mod raster;
 mod scaling;
 mod style;
+mod svg;
+
+pub use hover::{HoverPanel, HoverPoint, HoverSeries};
+pub use picture::{Picture, Pictures, artifacts};
+pub use svg::{FONT_CSS, Svg};
 
 use std::sync::Arc;
 
 use crate::analysis::{Analysis, Analyzed};
-use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::latency_summary::LatencySummary;
 use crate::matrix::Matrix;
-use crate::output::Artifact;
 use crate::report::text::plural;
 use crate::stats::Sorted;
 use experiments::Experiments;
+use picture::names;
 use style::{Area, Drawn};
 
 /// Width and height of each latency picture, in pixels.
@@ -35,52 +43,60 @@ pub const HISTOGRAM_SIZE: (u32, u32) = (1200, 1000);
 /// Width and height of the bandwidth picture's four panels together, in pixels.
 pub const BANDWIDTH_SIZE: (u32, u32) = (1400, 1060);
 
-type Draw = fn(&Area<'_>, &Analysis) -> Drawn;
-
-/// All pictures the main run has samples for, as PNG files.
-///
-/// # Errors
-/// [`Error::Draw`] naming the picture, [`Error::Interrupted`].
-pub fn draw_all(analysis: &Analysis, interrupt: &Interrupt) -> Result<Vec<Artifact>, Error> {
-    let mut wanted: Vec<(&'static str, (u32, u32), Draw)> = Vec::new();
+/// All pictures there is something to draw for.
+#[must_use]
+pub fn pictures(analysis: &Analysis) -> Vec<Picture<'_>> {
+    type Draw = fn(&Area<'_>, &Analysis) -> Drawn;
+    let mut pictures = Vec::new();
+    let mut add = |names, title: String, alt: String, size, draw: Draw| {
+        pictures.push(Picture::new(names, title, alt, size, move |area| draw(area, analysis)));
+    };
     if let Some(latency) = &analysis.main.run.latency {
         let or_nothing = |draw: Draw| if latency.samples.is_empty() { nothing as Draw } else { draw };
-        wanted.push(("latency_histogram.png", HISTOGRAM_SIZE, or_nothing(histogram::draw)));
-        wanted.push(("latency_over_time.png", LATENCY_SIZE, or_nothing(over_time::draw)));
-        wanted.push(("latency_percentiles.png", LATENCY_SIZE, or_nothing(percentiles::draw)));
+        let [title, time] = quantity(analysis);
+        let (title, of) = (title.to_owned(), format!("{time} to PROCESSED"));
+        let alt = format!("Histogram of the {of}, on linear axes and on logarithmic ones");
+        add(names!("latency_histogram"), title.clone(), alt, HISTOGRAM_SIZE, or_nothing(histogram::draw));
+        let alt = format!("The {of} of each message, in the order they were sent in");
+        let over_time = format!("{title} over time");
+        add(names!("latency_over_time"), over_time, alt, LATENCY_SIZE, or_nothing(over_time::draw));
+        let alt = format!("The {of} by percentile, the axis stretched towards the tail");
+        let by_percentile = format!("{title} by percentile");
+        add(names!("latency_percentiles"), by_percentile, alt, LATENCY_SIZE, or_nothing(percentiles::draw));
     }
     if analysis.main.run.bandwidth.is_some() {
-        wanted.push(("bandwidth_analysis.png", BANDWIDTH_SIZE, bandwidth::draw));
+        let alt = "Payload rates by frame format: distribution, scaling, duration and success".to_owned();
+        add(
+            names!("bandwidth_analysis"),
+            "Bandwidth by payload".into(),
+            alt,
+            BANDWIDTH_SIZE,
+            bandwidth::draw,
+        );
     }
     if let Some(doorbells) = &analysis.doorbells {
-        wanted.push(("doorbell_latency_cdf.png", doorbell_cdf::size(doorbells), doorbell_cdf::draw));
-        wanted.push(("doorbell_latency_vs_cpu.png", LATENCY_SIZE, doorbell_cpu::draw));
+        let title = "Round trips by way to wait".to_owned();
+        let alt = "Distribution of the round trips of each way to wait, a panel for each rate".to_owned();
+        add(names!("doorbell_latency_cdf"), title, alt, doorbell_cdf::size(doorbells), doorbell_cdf::draw);
+        let title = "Latency against CPU time".to_owned();
+        let alt = "Round trip of each way to wait against the CPU time a message takes".to_owned();
+        add(names!("doorbell_latency_vs_cpu"), title, alt, LATENCY_SIZE, doorbell_cpu::draw);
     }
-    let mut artifacts = Vec::with_capacity(wanted.len());
-    for (name, (width, height), draw) in wanted {
-        interrupt.check()?;
-        let bytes = style::picture(width, height, |area| draw(area, analysis))
-            .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
-        artifacts.push(Artifact { name, bytes });
-    }
-    Ok(artifacts)
+    pictures
 }
 
-/// experiments.png, if the runs have anything to draw.
-///
-/// # Errors
-/// [`Error::Draw`], [`Error::Interrupted`].
-pub fn draw_experiments(matrix: &Matrix, interrupt: &Interrupt) -> Result<Option<Artifact>, Error> {
-    interrupt.check()?;
-    let Some(experiments) = Experiments::of(matrix) else { return Ok(None) };
-    let (width, height) = experiments.size();
-    let name = "experiments.png";
-    let bytes = style::picture(width, height, |area| experiments.draw(area))
-        .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
-    Ok(Some(Artifact { name, bytes }))
+/// The picture of an experiment's runs side by side, if they have anything to draw.
+#[must_use]
+pub fn experiments(matrix: &Matrix) -> Option<Picture<'_>> {
+    let experiments = Experiments::of(matrix)?;
+    let alt = "Rates by size, copy kernels by size, and latency idle beside loaded".to_owned();
+    let size = experiments.size();
+    Some(Picture::new(names!("experiments"), "Experiments".into(), alt, size, move |area| {
+        experiments.draw(area)
+    }))
 }
 
-/// The picture of a run without a single acknowledged message.
+/// Instead of a picture of a run without a single acknowledged message.
 fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let failed = analysis.main.summary.latency.as_ref().map_or(0, |l| l.failed + l.lost);
     let sentence = format!("Nothing to draw: {} and none acknowledged", plural(failed, "message"));

@@ -11,7 +11,7 @@ use super::style::{self, Area, BLUE, Drawn, INK, ORANGE, SKY, VERMILLION, px};
 use super::{Context, Series, comparable_baseline, quantity};
 use crate::analysis::{Analysis, Analyzed};
 use crate::input::{Latency, Sample, Samples};
-use crate::report::text::{grouped, plural};
+use crate::report::text::{duration, grouped, plural};
 use crate::stats::{Percentile, Sorted};
 
 /// Columns of the plot that hold one bucket each, if there are more messages than that.
@@ -41,9 +41,12 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let series = Series::processed(analysis);
     let low = series.iter().map(Series::min).min().unwrap_or(1).max(1) as f64;
     let high = series.iter().map(Series::max).max().unwrap_or(1) as f64;
-    let x = Axis::linear("message (iteration)", *range.start() as f64, *range.end() as f64, |v| {
-        grouped(v as u64)
-    });
+    // Dots have room at both ends.
+    let room = if bucketed { 0.0 } else { ((range.end() - range.start()) as f64 * 0.01).max(0.5) };
+    let x =
+        Axis::whole("message (iteration)", *range.start() as f64 - room, *range.end() as f64 + room, |v| {
+            grouped(v as u64)
+        });
     // The foot of the plot is kept free for the marks of failures.
     let y = if high / low > 10.0 {
         Axis::log(
@@ -53,12 +56,9 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
             nanoseconds,
         )
     } else {
-        Axis::linear(
-            &format!("{time} to PROCESSED"),
-            (low - (high - low).max(2.0) * 0.15).max(0.0),
-            high + (high - low).max(2.0) * 0.1,
-            nanoseconds,
-        )
+        let spread = (high - low).max(high * 0.02).max(10.0);
+        let lowest = (low - spread * 0.15).max(0.0);
+        Axis::whole(&format!("{time} to PROCESSED"), lowest, high + spread * 0.1, nanoseconds)
     };
     let panel = Panel {
         title: format!("{title} over time"),
@@ -69,16 +69,26 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     };
     let chart = panel.draw(area, &x, &y)?;
 
+    let name = analysis.main.title();
     if bucketed {
-        draw_band(&chart, &x, &y, &buckets(&latency.samples))?;
+        let buckets = buckets(&latency.samples);
+        draw_band(&chart, &x, &y, &buckets)?;
+        say(&chart, &x, &y, (&name, BLUE), &buckets)?;
     } else {
-        for sample in latency.samples.iter() {
+        let place = |s: &Sample| (x.at(s.iteration as f64), y.at(s.processed_ns as f64));
+        let text =
+            |s: &Sample| format!("message {}: {}", grouped(s.iteration), duration(s.processed_ns as f64));
+        let samples: Vec<Sample> = latency.samples.iter().collect();
+        chart.values((&name, BLUE), &samples, place, text)?;
+        for sample in samples {
             let place = (x.at(sample.iteration as f64), y.at(sample.processed_ns as f64));
-            chart.plotting_area().draw(&Circle::new(place, px(3), style::fill(BLUE, 0.8)))?;
+            chart.plotting_area().draw(&Circle::new(place, px(3), style::fill(BLUE, 0.9)))?;
         }
     }
-    if let Some((_, baseline)) = baseline {
-        draw_medians(&chart, &x, &y, &buckets(&baseline.samples), ORANGE)?;
+    if let Some((analyzed, baseline)) = baseline {
+        let buckets = buckets(&baseline.samples);
+        draw_medians(&chart, &x, &y, &buckets, ORANGE)?;
+        say(&chart, &x, &y, (&analyzed.title(), ORANGE), &buckets)?;
     }
     let failed = latency.failures.places.iter().map(|g| g.first..=g.last);
     draw_marks(&chart, &x, &y, failed, VERMILLION)?;
@@ -172,6 +182,23 @@ fn draw_medians(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket], color
         chart.plotting_area().draw(&PathElement::new(ends, style::line(color, 2)))?;
     }
     Ok(())
+}
+
+/// The groups' values, for a reader who points at them.
+fn say(chart: &Chart<'_>, x: &Axis, y: &Axis, series: (&str, RGBColor), buckets: &[Bucket]) -> Drawn {
+    let time = |ns: u64| duration(ns as f64);
+    let place = |b: &Bucket| {
+        (
+            (x.at(*b.iterations.start() as f64) + x.at(*b.iterations.end() as f64)) / 2.0,
+            y.at(b.median_ns as f64),
+        )
+    };
+    let text = |b: &Bucket| {
+        let (first, last) = (grouped(*b.iterations.start()), grouped(*b.iterations.end()));
+        let (least, median, most) = (time(b.min_ns), time(b.median_ns), time(b.max_ns));
+        format!("{first} – {last}: median {median}, from {least} to {most}")
+    };
+    chart.values(series, buckets, place, text)
 }
 
 /// A tick, or a bar for a long range, at the foot of the plot for each range of iterations.

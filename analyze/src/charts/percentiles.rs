@@ -17,6 +17,9 @@ use crate::stats::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
 /// Opacity of the part where a percentile is n/a.
 const UNKNOWN_SHADE: f64 = 0.15;
 
+/// Places of a curve that have words for a reader who points at them.
+const SAID: u16 = 240;
+
 struct Curve {
     name: String,
     color: RGBColor,
@@ -67,7 +70,34 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         let line = PathElement::new(steps(curve.samples.as_slice(), &x, &y), style::line(curve.color, 2));
         chart.plotting_area().draw(&line)?;
     }
+    for curve in &curves {
+        curve.say(&chart, &x, &y)?;
+    }
     label_percentiles(&chart, &x, &y, first)
+}
+
+impl Curve {
+    /// Its values at places evenly spaced on the stretched axis, for a reader who points at it.
+    fn say(&self, chart: &Chart<'_>, x: &Axis, y: &Axis) -> Drawn {
+        let count = self.samples.as_slice().len();
+        let end = (count as f64).log10();
+        let fractions: Vec<f64> =
+            (0..=SAID).map(|i| 1.0 - 10_f64.powf(-end * f64::from(i) / f64::from(SAID))).collect();
+        let value = |fraction: f64| {
+            let place = ((fraction * count as f64).ceil() as usize).clamp(1, count) - 1;
+            self.samples.as_slice()[place] as f64
+        };
+        let place = |fraction: &f64| (x.at(stretched(*fraction)), y.at(value(*fraction)));
+        let text = |fraction: &f64| format!("{}: {}", name_of(*fraction), duration(value(*fraction)));
+        chart.values((&self.name, self.color), &fractions, place, text)
+    }
+}
+
+/// `p99.37`, with as many digits as tell it from 100.
+pub(super) fn name_of(fraction: f64) -> String {
+    let beyond = (1.0 - fraction) * 100.0;
+    let decimals = if beyond > 0.0 { (1.0 - beyond.log10().floor()).clamp(1.0, 9.0) as usize } else { 1 };
+    format!("p{:.decimals$}", fraction * 100.0)
 }
 
 fn curves(analyzed: &Analyzed, processed: RGBColor, received: RGBColor) -> Vec<Curve> {

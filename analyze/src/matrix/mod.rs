@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Artifact};
+use crate::report::format::Format;
 
 /// Schema of what `--matrix --json` prints.
 pub const MATRIX_SCHEMA: &str = "ivshmem-matrix/1";
@@ -115,7 +116,13 @@ impl Matrix {
 ///
 /// # Errors
 /// On a directory that is no run's or holds damaged files, on any output that cannot be written, and once interrupted.
-pub fn analyze(directories: &[PathBuf], out: Option<&Path>, interrupt: &Interrupt) -> Result<Done, Error> {
+pub fn analyze(
+    directories: &[PathBuf],
+    out: Option<&Path>,
+    format: Format,
+    picture_files: charts::Pictures,
+    interrupt: &Interrupt,
+) -> Result<Done, Error> {
     let matrix = Matrix::of(read(directories, interrupt)?);
     let beside = directories.first().and_then(|first| first.parent()).unwrap_or(Path::new("."));
     let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
@@ -124,13 +131,20 @@ pub fn analyze(directories: &[PathBuf], out: Option<&Path>, interrupt: &Interrup
     let report = render(&matrix);
     let json = matrix.to_json().map_err(|error| failed("matrix.json", error.into()))?;
     let csv = matrix.to_csv().map_err(|error| failed("matrix.csv", error.into()))?;
+    let printed = match format {
+        Format::Json => json,
+        Format::Csv => String::from_utf8_lossy(&csv).into_owned(),
+        // The command line lets no other through.
+        Format::Text | Format::Md | Format::Html => report.clone(),
+    };
     let mut artifacts = vec![
         Artifact { name: "matrix.csv", bytes: csv },
-        Artifact { name: "experiments_report.txt", bytes: report.clone().into_bytes() },
+        Artifact { name: "experiments_report.txt", bytes: report.into_bytes() },
     ];
-    artifacts.extend(charts::draw_experiments(&matrix, interrupt)?);
+    let pictures = Vec::from_iter(charts::experiments(&matrix));
+    artifacts.extend(charts::artifacts(&pictures, picture_files, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
-    Ok(Done { report, json, directory, written })
+    Ok(Done { printed, directory, written })
 }
 
 fn read(directories: &[PathBuf], interrupt: &Interrupt) -> Result<Vec<Cell>, Error> {

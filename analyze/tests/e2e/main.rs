@@ -1,11 +1,13 @@
 //! The binary end to end, in temporary directories. One test binary, as each one links all of polars.
 
 mod bad_input;
+mod browser;
 mod charts;
 mod doorbell;
 mod doorbell_charts;
 mod experiment;
 mod export;
+mod formats;
 mod matrix;
 mod modes;
 mod report;

@@ -248,7 +248,7 @@ fn a_histogram_without_samples_is_reported_and_not_drawn() {
     scene.file("long/run.json", json.to_string());
     let report = scene.stdout(&["long"]);
     insta::assert_snapshot!("histogram_only", until_provenance(&report));
-    assert_eq!(scene.names("long"), ["performance_report.txt", "run.json", "summary.json"]);
+    assert_eq!(scene.names("long"), ["performance_report.txt", "report.html", "run.json", "summary.json"]);
 }
 
 #[test]

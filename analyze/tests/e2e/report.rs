@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::scene::{LATENCY_HEADER, Scene, latency, run_json};
 use serde_json::Value;
 
-const ALL_FILES: [&str; 9] = [
+const ALL_FILES: [&str; 10] = [
     "bandwidth_analysis.png",
     "bandwidth_results.csv",
     "latency_histogram.png",
@@ -15,6 +15,7 @@ const ALL_FILES: [&str; 9] = [
     "latency_percentiles.png",
     "latency_results.csv",
     "performance_report.txt",
+    "report.html",
     "run.json",
     "summary.json",
 ];
@@ -56,7 +57,7 @@ fn the_report_of_the_prototypes_own_files() {
     );
     let report = scene.stdout(&["proto/latency_results.csv", "proto/bandwidth_results.csv", "--out", "out"]);
     insta::assert_snapshot!("prototype", report);
-    assert_eq!(scene.names("out").len(), 6);
+    assert_eq!(scene.names("out").len(), 7);
     assert_eq!(scene.names("proto").len(), 2);
 }
 
@@ -72,11 +73,15 @@ fn only_the_pictures_of_what_was_given() {
             "latency_over_time.png",
             "latency_percentiles.png",
             "performance_report.txt",
+            "report.html",
             "summary.json"
         ]
     );
     scene.stdout(&["vm/bandwidth_results.csv", "--out", "b"]);
-    assert_eq!(scene.names("b"), ["bandwidth_analysis.png", "performance_report.txt", "summary.json"]);
+    assert_eq!(
+        scene.names("b"),
+        ["bandwidth_analysis.png", "performance_report.txt", "report.html", "summary.json"]
+    );
 }
 
 #[test]
