@@ -81,3 +81,70 @@ impl Doubt {
         .to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::warm_up::WarmUp;
+    use std::collections::BTreeSet;
+
+    fn one_of_each() -> Vec<Doubt> {
+        let reasons = || vec!["a reason".to_owned()];
+        vec![
+            Doubt::NoProvenance,
+            Doubt::PeerViolations(reasons()),
+            Doubt::RoofExceeded(reasons()),
+            Doubt::MissedRate { wanted_per_s: Some(2e3), achieved_per_s: None },
+            Doubt::Disordered { duplicated: 1, reordered: 2 },
+            Doubt::Dropped { count: 1, of: 60 },
+            Doubt::Throttled(3),
+            Doubt::Dirty(reasons()),
+            Doubt::Loaded { load: "cpu=2".into(), reasons: reasons() },
+            Doubt::Incomplete { interrupted: true },
+            Doubt::LostMessages(1),
+            Doubt::LostFrames(2),
+            Doubt::Failed { what: "frame", count: 1, of: 2 },
+            Doubt::AboveLimit { count: 1, of: 2, limit_gb_per_s: 200.0, copy_kernel: None },
+            Doubt::ZeroRtt(1),
+            Doubt::HugeRtt(1),
+            Doubt::OutOfOrder(1),
+            Doubt::RatesDisagree { count: 1, line: 2 },
+            Doubt::Unverified { count: 1, of: 2, on_purpose: true },
+            Doubt::Tcg,
+            Doubt::Unpinned(vec!["the writer"]),
+            Doubt::Uncached("reads are slow".into()),
+            Doubt::CoarseClock { resolution_ns: 40.0, overhead_ns: 11.0, p50_ns: 130 },
+            Doubt::WarmUp(WarmUp { messages: 1200, excess: 0.25 }),
+            Doubt::Drift(-6.0),
+            Doubt::Dependent { block_length: 5000 },
+            Doubt::TooFewSamples { percentiles: vec![("p99".into(), 1000)], count: 1 },
+        ]
+    }
+
+    #[test]
+    fn each_says_what_and_what_to_do_in_sentences() {
+        let all = one_of_each();
+        for doubt in &all {
+            let (message, advice) = (doubt.to_string(), doubt.advice());
+            assert!(
+                message.ends_with('.') && !message.ends_with("..") && advice.ends_with('.'),
+                "{message} {advice}"
+            );
+            assert!(message.contains(": ") && advice.starts_with(char::is_uppercase), "{message} {advice}");
+            assert!(!message.contains(&advice), "said twice: {advice}");
+        }
+        assert_eq!(all.iter().map(Doubt::code).collect::<BTreeSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn the_gravest_is_first_and_machines_can_tell() {
+        assert!(Severity::Alarm < Severity::Warning && Severity::Warning < Severity::Note);
+        let json = serde_json::to_value(Doubt::WarmUp(WarmUp { messages: 1200, excess: -0.25 })).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"code": "warm_up", "severity": "warning",
+                "message": "WARM-UP: the first 1,200 messages took 25 % less than the rest, and are in every figure.",
+                "advice": "Raise --warmup by 3,000."})
+        );
+    }
+}

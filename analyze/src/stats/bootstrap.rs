@@ -92,9 +92,10 @@ impl Bootstrap {
         let interval = |estimate_ns: f64, values: Vec<f64>| Interval::of(estimate_ns, values, blocks);
         let mut percentiles = WITH_INTERVAL.into_iter().zip(figures).zip(&tallies.no_larger).map(
             |((percentile, figure), no_larger)| {
+                let figure = figure?;
                 let reach = spread(no_larger, block.elements) * (blocks as f64).sqrt();
                 let values = OrderTable::resampled(samples_ns, sorted, cells, percentile, reach, &resamples);
-                figure.map(|figure| interval(figure as f64, values))
+                Some(interval(figure as f64, values))
             },
         );
         let [p50, p90, p99, p99_9] = [(); 4].map(|()| percentiles.next().flatten());
@@ -191,18 +192,18 @@ mod tests {
         Bootstrap::of(samples, &Sorted::new(samples.to_vec()), seed)
     }
 
-    /// How many of `runs` intervals hold the true p50, p90, p99 and mean of 1,000 + 100 × a normal number.
+    /// How many of `runs` intervals hold the true p50, p90, p99 and mean of 100,000 + 10,000 × a normal number.
     fn held(phi: f64, count: usize, runs: u64) -> [u32; 4] {
-        let truth = [1000.0, 1128.155, 1232.635, 1000.0];
+        let truth = [100_000.0, 112_815.5, 123_263.5, 100_000.0];
         let mut held = [0; 4];
         for run in 0..runs {
             let series = ar1(&mut Random::new(1_000 + run), phi, count);
-            // Rounding to whole nanoseconds moves no figure by more than half of one.
-            let samples: Vec<u64> = series.iter().map(|x| (1000.0 + 100.0 * x).round() as u64).collect();
+            let samples: Vec<u64> =
+                series.iter().map(|x| (100_000.0 + 10_000.0 * x).round() as u64).collect();
             let found = bootstrap(&samples, run).intervals;
             let intervals = [found.p50, found.p90, found.p99, found.mean].map(Option::unwrap);
             for ((held, interval), truth) in held.iter_mut().zip(intervals).zip(truth) {
-                *held += u32::from(interval.low_ns - 0.5 <= truth && truth <= interval.high_ns + 0.5);
+                *held += u32::from(interval.low_ns <= truth && truth <= interval.high_ns);
             }
         }
         held

@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn hdrhistograms_published_example() {
+        // HistogramDataAccessTest of HdrHistogram for Java: 10,000 samples of 1 ms, then one of 100 s with those that it held
+        // up, 10 ms apart; there in microseconds and to 0.1 %.
+        let stalled = (1..=10_000_u64).map(|i| i * 10_000);
+        let sorted = Sorted::new(std::iter::repeat_n(1_000, 10_000).chain(stalled).collect());
+        let expected =
+            [(3000, 1_000), (5000, 1_000), (7500, 50_000_000), (9000, 80_000_000), (9900, 98_000_000)];
+        for (hundredths, expected) in expected {
+            assert_eq!(sorted.nearest_rank(Percentile(hundredths)), Some(expected));
+        }
+    }
+
+    #[test]
     fn numpys_inverted_cdf() {
         // numpy.percentile(x, [50, 90, 95, 99, 99.9, 99.99], method="inverted_cdf")
         // for x = [i * i % 1009 for i in range(1000)], numpy 2.4.6: [506 922 973 1003 1008 1008]

@@ -1,29 +1,23 @@
 //! Random numbers that are the same on every machine and in every version, so that an interval can be computed again.
 //!
-//! SplitMix64: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". Written out here because the
-//! generators of libraries reserve the right to give other numbers in another version.
+//! The generator is named, xoshiro256++ (Blackman and Vigna 2021, "Scrambled linear pseudorandom number generators"), and so will
+//! not become another one. How numbers are drawn from its bits is written out here, as rand may change that in another version.
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng as _, SeedableRng as _};
 
 /// The seed where none is given.
 pub const DEFAULT_SEED: u64 = 1;
 
 /// A sequence of random numbers that its seed decides.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(Xoshiro256PlusPlus);
 
 impl Random {
     /// The sequence of `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next 64 random bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// A whole number from 0 to `limit` - 1.
@@ -31,12 +25,12 @@ impl Random {
     /// By the high half of a product (Lemire 2019, "Fast random integer generation in an interval") without its rejection:
     /// no number is likelier than another by more than `limit` / 2^64.
     pub fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next_u64()) * limit as u128) >> 64) as usize
+        ((u128::from(self.0.next_u64()) * limit as u128) >> 64) as usize
     }
 
     /// A number from 0 up to and without 1.
     pub fn unit(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
@@ -68,17 +62,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_sequence() {
-        // The first five of seed 1234567: rosettacode.org, "Pseudo-random numbers/Splitmix64".
-        let mut random = Random::new(1_234_567);
-        let expected = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-            4_593_380_528_125_082_431,
-            16_408_922_859_458_223_821,
-        ];
-        assert_eq!([(); 5].map(|()| random.next_u64()), expected);
+    fn the_generator_is_the_published_one() {
+        // The first numbers of the reference implementation, https://prng.di.unimi.it/xoshiro256plusplus.c, with the state 1, 2, 3, 4.
+        let mut seed = [0; 32];
+        for (place, byte) in [1, 2, 3, 4].into_iter().enumerate() {
+            seed[place * 8] = byte;
+        }
+        let mut generator = Xoshiro256PlusPlus::from_seed(seed);
+        let expected = [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386];
+        assert_eq!([(); 4].map(|()| generator.next_u64()), expected);
+    }
+
+    #[test]
+    fn the_draws_of_a_seed_are_fixed() {
+        let mut random = Random::new(DEFAULT_SEED);
+        assert_eq!([(); 8].map(|()| random.below(1000)), [811, 747, 100, 746, 184, 590, 986, 523]);
     }
 
     #[test]
