@@ -4,6 +4,12 @@
 //! ceil(p / 100 × n)-th. It is always a value that was measured. Hyndman and Fan (1996), "Sample quantiles in
 //! statistical packages", call it type 1, numpy `inverted_cdf`; HdrHistogram uses the same rank.
 
+pub mod change_points;
+pub mod gaussian;
+pub mod rank;
+pub mod ratio;
+pub mod shift;
+
 use serde::Serialize;
 
 /// Fewer samples than this beyond a percentile, and it is not a figure but an accident.
