@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare_runs;
+use crate::{compare_runs, history};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,8 @@ Examples:
   analyze --matrix results/exp/* --out report     all runs of an experiment
   analyze --matrix results/exp/* --json | jq .findings
   analyze compare results/old results/new         did it change?
+  analyze gate --base old --new new --max-regression p50=5%
+  analyze history results                         where runs changed over time
 
 The report is about the VM run, or about the only run. A native run (one whose
 run.json says the reader mapped a file) given beside it is the baseline, and the
@@ -37,7 +39,8 @@ bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
 doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
 and experiments.png, which draws what there is data for.
 
-Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted.";
+Exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted; of
+gate also 3 and 4, which its --help explains.";
 
 /// Turns latency, bandwidth and doorbell CSVs into percentiles, charts and a
 /// report.
@@ -62,8 +65,12 @@ pub struct Cli {
 /// What else can be asked of results.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Did it change? Runs before and after, and what may be said of them
+    /// Did it change? Runs before and after, figure by figure, and how sure that is
     Compare(compare_runs::Args),
+    /// Compares runs before and after for CI: an exit status for what is allowed
+    Gate(compare_runs::GateArgs),
+    /// A folder of runs over time: their figures, and where these changed
+    History(history::Args),
 }
 
 /// The report about one run.

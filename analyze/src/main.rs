@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use analyze::answer::Answer;
 use analyze::cli::{Cli, Command, ReportArgs};
-use analyze::compare_runs;
+use analyze::compare_runs::{self, gate};
 use analyze::error::Error;
+use analyze::history;
 use analyze::interrupt::Interrupt;
 use anyhow::Context;
 use clap::Parser;
@@ -28,6 +29,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let answer = match &cli.command {
         None => report(&cli.report, &interrupt)?,
         Some(Command::Compare(args)) => compare_runs::run(args, &interrupt)?,
+        Some(Command::Gate(args)) => gate::run(args, &interrupt)?,
+        Some(Command::History(args)) => history::run(args, &interrupt)?,
     };
     print(&answer.stdout)?;
     if let Some(note) = &answer.note {

@@ -2,9 +2,13 @@
 
 mod bad_input;
 mod charts;
+mod compare;
 mod doorbell;
 mod doorbell_charts;
 mod experiment;
+mod gate;
+mod history;
+mod many_runs;
 mod matrix;
 mod modes;
 mod report;
