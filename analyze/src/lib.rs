@@ -2,8 +2,8 @@
 //!
 //! [`input`] reads, [`summary`] counts, [`stats`] says how sure it is, [`doubt`] warns, [`compare`] divides, [`doorbell`]
 //! sets ways to wait side by side, [`report`], [`charts`] and [`html`] show, [`output`] writes. [`matrix`] does the same for
-//! many runs of one experiment side by side, [`compare_runs`] tells whether runs before and after differ, [`export`] gives
-//! every row to other tools.
+//! many runs of one experiment side by side, [`compare_runs`] tells whether runs before and after differ, [`history`] where
+//! a series of them changed, [`export`] gives every row to other tools.
 
 pub mod analysis;
 pub mod answer;
@@ -15,6 +15,7 @@ pub mod doorbell;
 pub mod doubt;
 pub mod error;
 pub mod export;
+pub mod history;
 pub mod html;
 pub mod input;
 pub mod interrupt;
