@@ -8,5 +8,6 @@ mod experiment;
 mod export;
 mod matrix;
 mod modes;
+mod odd_input;
 mod report;
 mod scene;
