@@ -185,7 +185,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A run.json of another schema.
-    #[error("{}: schema is {found}, this analyze reads \"{expected}\"", path.display())]
+    #[error("{}: schema is {found}, this analyze reads \"{expected}\"{advice}", path.display())]
     RunJsonSchema {
         /// The file.
         path: PathBuf,
@@ -193,6 +193,8 @@ pub enum Error {
         found: String,
         /// What is understood.
         expected: &'static str,
+        /// What to do about it.
+        advice: &'static str,
     },
     /// Two CSVs of one kind in one directory: they would be one run with two results.
     #[error(

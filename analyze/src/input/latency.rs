@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::header::Header;
 use super::places::{Failures, Gap, Places};
-use super::rows::{Problem, Row, RowReader};
+use super::rows::{Problem, Row, RowReader, Take};
 use super::samples::{Sample, Samples};
 use super::source::Source;
+use super::workers::for_each_block;
 use crate::error::Error;
 
 /// What a latency file says.
@@ -22,39 +23,76 @@ pub struct Latency {
     pub gaps: Places,
 }
 
-impl Latency {
-    /// Reads the rows of `source`, which begins with `header`, in memory that grows with the samples only.
-    pub(crate) fn read(source: Source, header: Header) -> Result<Self, Error> {
-        let mut latency = Self {
-            path: source.path.clone(),
-            samples: Samples::default(),
-            failures: Failures::default(),
-            gaps: Places::default(),
-        };
+/// Rows that follow each other.
+#[derive(Debug, Default)]
+struct Rows {
+    samples: Samples,
+    failures: Failures,
+    gaps: Places,
+    /// Iteration of the first.
+    first: u64,
+    /// The iteration that leaves no gap; `None` before any row.
+    expected: Option<u64>,
+}
+
+impl Rows {
+    /// Those of a whole file, from whose beginning rows may be missing, too.
+    fn of_file() -> Self {
         // The toolkit counts from 1; a file that counts from 0 has not lost its first message.
-        let mut expected = 1;
-        RowReader::new(source, header).read(|row, status| latency.add(row, status, &mut expected))?;
-        Ok(latency)
+        Self { expected: Some(1), ..Self::default() }
     }
 
-    fn add(&mut self, row: &Row, status: &str, expected: &mut u64) -> Result<(), Problem> {
+    fn count(&self) -> u64 {
+        self.samples.len() as u64 + self.failures.count()
+    }
+
+    /// Whether `iteration` may be the next.
+    fn admits(&self, iteration: u64) -> bool {
+        self.expected.is_none_or(|expected| iteration >= expected || (iteration == 0 && self.count() == 0))
+    }
+
+    /// Makes what lies before `iteration` a gap.
+    fn skip_to(&mut self, iteration: u64) {
+        if let Some(expected) = self.expected.filter(|expected| *expected < iteration) {
+            self.gaps.add(Gap { first: expected, last: iteration - 1 });
+        }
+    }
+
+    /// Puts `later` behind these, unless their numbers do not increase.
+    fn join(&mut self, later: &Self) -> bool {
+        let Some(expected) = later.expected.filter(|_| self.admits(later.first)) else { return false };
+        self.skip_to(later.first);
+        later.gaps.iter().for_each(|gap| self.gaps.add(*gap));
+        self.samples.append(&later.samples);
+        self.expected = Some(expected);
+        true
+    }
+}
+
+impl Take for Rows {
+    #[inline]
+    fn take(&mut self, row: &Row, status: &str) -> Result<(), Problem> {
         let Some(iteration) = row.iteration() else {
             return Err(Problem::new("iteration", "empty; every row has a number"));
         };
-        if iteration < *expected && !(iteration == 0 && self.rows() == 0) {
-            let problem = format!("{iteration} after {}; iterations must increase", *expected - 1);
+        if !self.admits(iteration) {
+            let before = self.expected.unwrap_or(iteration).saturating_sub(1);
+            let problem = format!("{iteration} after {before}; iterations must increase");
             return Err(Problem::new("iteration", problem));
         }
-        if iteration > *expected {
-            self.gaps.add(Gap { first: *expected, last: iteration - 1 });
+        let processed_ns = match row.processed_ns() {
+            Some(_) if row.is_failed => None,
+            None if !row.is_failed => return Err(Problem::new("latency_ns", "empty in a row that is ok")),
+            processed_ns => processed_ns,
+        };
+        if self.expected.is_none() {
+            self.first = iteration;
         }
-        *expected = iteration.saturating_add(1);
-        if row.is_failed {
+        self.skip_to(iteration);
+        self.expected = Some(iteration.saturating_add(1));
+        let Some(processed_ns) = processed_ns else {
             self.failures.add(iteration, status);
             return Ok(());
-        }
-        let Some(processed_ns) = row.processed_ns() else {
-            return Err(Problem::new("latency_ns", "empty in a row that is ok"));
         };
         self.samples.push(&Sample {
             iteration,
@@ -65,6 +103,23 @@ impl Latency {
             to_host_ns: row.to_host_ns(),
         });
         Ok(())
+    }
+}
+
+impl Latency {
+    /// Reads the rows of `source`, which begins with `header`, in memory that grows with the samples only.
+    pub(crate) fn read(mut source: Source, header: Header) -> Result<Self, Error> {
+        let path = source.path.clone();
+        source.skip(header.bytes)?;
+        let mut reader = RowReader::new(&path, header);
+        let mut all = Rows::of_file();
+        let roles = reader.roles.clone();
+        for_each_block(&mut source, &roles, |block, part, is_last| {
+            reader.read(block, part, &mut all, Rows::join, is_last)
+        })?;
+        reader.end()?;
+        let Rows { samples, failures, gaps, .. } = all;
+        Ok(Self { path, samples, failures, gaps })
     }
 
     /// Rows in the file.
@@ -225,6 +280,11 @@ mod tests {
         let row = |i: u64| format!("{i},{},0.130,98,ok\n", 130 + i % 7);
         let good = |range: std::ops::Range<u64>| range.map(row).collect::<String>();
         let header = "iteration,latency_ns,latency_us,received_ns,status\n";
+        let short = format!("{header}{}50000,130\n{}", good(1..50_000), good(50_001..60_000));
+        assert_eq!(
+            parse(&short).unwrap_err(),
+            "f, line 50001, column latency_us: 2 fields where the header has 5"
+        );
         let rows = format!("{header}{}50000,x,0.1,9,ok\n{}", good(1..50_000), good(50_001..60_000));
         assert_eq!(parse(&rows).unwrap_err(), "f, line 50001, column latency_ns: `x` is not a whole number");
         let mut bytes = format!("{header}{}", good(1..60_000)).into_bytes();

@@ -20,6 +20,7 @@ mod source;
 mod status;
 mod table;
 mod text;
+mod workers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

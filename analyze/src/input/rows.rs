@@ -3,9 +3,10 @@
 //! A row of plain digits, as this toolkit writes it, takes one pass over its bytes. Whatever is not as plain (quotes,
 //! failures, mistakes) is read with care, which also finds the words for what is wrong.
 
+use std::path::{Path, PathBuf};
+
 use super::header::Header;
 use super::kind::ColumnType;
-use super::source::Source;
 use super::status;
 use super::text::not_text;
 use crate::error::Error;
@@ -61,7 +62,7 @@ impl Problem {
 
 /// What becomes of a column.
 #[derive(Debug, Clone, Copy)]
-enum Role {
+pub(super) enum Role {
     /// Kept, at this place of [`Row::counts`].
     Count(usize),
     /// Kept, at this place of [`Row::signed`].
@@ -95,12 +96,41 @@ impl Role {
     }
 }
 
+/// Takes rows, in the order of the file.
+pub(super) trait Take {
+    /// Takes a row, with the status of one that failed, or says what is wrong with it and is as before.
+    fn take(&mut self, row: &Row, status: &str) -> Result<(), Problem>;
+}
+
+/// The plain rows that a block begins with.
+#[derive(Debug, Default)]
+pub(super) struct Part<T> {
+    pub(super) taken: T,
+    bytes: usize,
+    lines: u64,
+}
+
+impl<T: Take + Default> Part<T> {
+    /// Of `block`: up to the first row that needs care, or that is refused.
+    pub(super) fn of(roles: &[Role], block: &[u8]) -> Self {
+        let mut part = Self::default();
+        while let Some((row, bytes)) = plain(roles, &block[part.bytes..]) {
+            if part.taken.take(&row, "").is_err() {
+                break;
+            }
+            part.bytes += bytes;
+            part.lines += 1;
+        }
+        part
+    }
+}
+
 /// Goes through a source's rows.
 #[derive(Debug)]
 pub(super) struct RowReader {
-    source: Source,
+    path: PathBuf,
     header: Header,
-    roles: Vec<Role>,
+    pub(super) roles: Vec<Role>,
     /// The line that comes next.
     line: u64,
     rows: u64,
@@ -109,48 +139,59 @@ pub(super) struct RowReader {
 }
 
 impl RowReader {
-    pub(super) fn new(source: Source, header: Header) -> Self {
+    pub(super) fn new(path: &Path, header: Header) -> Self {
         let roles = header.names.iter().map(|name| Role::of(name)).collect();
         let line = header.line + 1;
-        Self { source, header, roles, line, rows: 0, status: String::new() }
+        Self { path: path.into(), header, roles, line, rows: 0, status: String::new() }
     }
 
-    /// Gives every row to `take`, in order, with the status of one that failed.
+    /// Gives the rows of `block` to `all`: those of `part` together if `join` takes them, all others one by one.
     ///
     /// # Errors
-    /// On the first row that is not as it should be, by `take`'s judgement among others; when there is none.
-    pub(super) fn read(
-        mut self,
-        mut take: impl FnMut(&Row, &str) -> Result<(), Problem>,
+    /// On the first row that is not as it should be, by `all`'s judgement among others.
+    pub(super) fn read<T: Take>(
+        &mut self,
+        block: &[u8],
+        part: &Part<T>,
+        all: &mut T,
+        join: impl FnOnce(&mut T, &T) -> bool,
+        is_last: bool,
     ) -> Result<(), Error> {
-        let mut skip = self.header.bytes;
-        while let Some(block) = self.source.next()? {
-            let block = &block[std::mem::take(&mut skip)..];
-            let mut rest = std::str::from_utf8(block)
-                .map_err(|error| not_text(&self.source.path, block, &error, self.line))?;
-            while !rest.is_empty() {
-                let (row, bytes) = match plain(&self.roles, rest.as_bytes()) {
-                    Some((row, bytes)) => (Some(row), bytes),
-                    None => self.careful(rest)?,
-                };
-                if let Some(row) = row {
-                    take(&row, &self.status).map_err(|p| self.value(p.column, p.sentence))?;
-                    self.rows += 1;
-                }
-                self.line += 1;
-                rest = &rest[bytes..];
-            }
+        let mut rest = block;
+        if join(all, &part.taken) {
+            rest = &block[part.bytes..];
+            self.line += part.lines;
+            self.rows += part.lines;
         }
+        while !rest.is_empty() {
+            let (row, bytes) = match plain(&self.roles, rest) {
+                Some((row, bytes)) => (Some(row), bytes),
+                None => self.careful(rest, is_last)?,
+            };
+            if let Some(row) = row {
+                all.take(&row, &self.status).map_err(|p| self.value(p.column, p.sentence))?;
+                self.rows += 1;
+            }
+            self.line += 1;
+            rest = &rest[bytes..];
+        }
+        Ok(())
+    }
+
+    /// That there were rows.
+    pub(super) fn end(self) -> Result<(), Error> {
         if self.rows == 0 {
-            return Err(Error::HeaderOnly { path: self.source.path, line: self.header.line });
+            return Err(Error::HeaderOnly { path: self.path, line: self.header.line });
         }
         Ok(())
     }
 
     /// The first row of `text` and its bytes; none if that line is blank.
-    fn careful(&mut self, text: &str) -> Result<(Option<Row>, usize), Error> {
-        let end = text.bytes().position(|byte| byte == b'\n');
+    fn careful(&mut self, text: &[u8], is_last: bool) -> Result<(Option<Row>, usize), Error> {
+        let end = text.iter().position(|byte| *byte == b'\n');
         let (line, behind) = text.split_at(end.map_or(text.len(), |end| end + 1));
+        let line =
+            std::str::from_utf8(line).map_err(|error| not_text(&self.path, line, &error, self.line))?;
         if line.trim().is_empty() {
             return Ok((None, line.len()));
         }
@@ -163,13 +204,13 @@ impl RowReader {
         }
         if found != expected {
             let column = column(found).to_owned();
-            let last = found < expected && self.is_blank_from(behind);
-            let (path, line) = (self.source.path.clone(), self.line);
+            let last = found < expected && is_last && behind.trim_ascii().is_empty();
+            let (path, line) = (self.path.clone(), self.line);
             return Err(Error::FieldCount { path, line, column, found, expected, last });
         }
         if end.is_none() {
             let column = column(expected - 1).to_owned();
-            return Err(Error::CutShort { path: self.source.path.clone(), line: self.line, column });
+            return Err(Error::CutShort { path: self.path.clone(), line: self.line, column });
         }
         let mut row = Row::default();
         for (index, (role, field)) in self.roles.iter().zip(&record).enumerate() {
@@ -192,17 +233,7 @@ impl RowReader {
     }
 
     fn value(&self, column: &str, problem: String) -> Error {
-        Error::Value { path: self.source.path.clone(), line: self.line, column: column.into(), problem }
-    }
-
-    /// Whether nothing but blank lines follows; takes what follows.
-    fn is_blank_from(&mut self, behind: &str) -> bool {
-        let blank = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
-        let mut rest = blank(behind.as_bytes());
-        while let (true, Ok(Some(block))) = (rest, self.source.next()) {
-            rest = blank(&block);
-        }
-        rest
+        Error::Value { path: self.path.clone(), line: self.line, column: column.into(), problem }
     }
 }
 
@@ -265,8 +296,9 @@ impl Role {
             Self::Checked(_) => whole(text).map(|(_, rest)| rest),
             Self::Status => text.strip_prefix(b"ok"),
             Self::Foreign => {
-                let end = text.iter().position(|byte| matches!(byte, b',' | b'\n' | b'\r' | b'"'))?;
-                Some(&text[end..])
+                // Whether other bytes than these are text is not known yet.
+                let is_end = |byte: &u8| matches!(byte, b',' | b'\n' | b'\r' | b'"') || !byte.is_ascii();
+                Some(&text[text.iter().position(is_end)?..])
             }
         }
     }

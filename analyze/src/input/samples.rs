@@ -59,6 +59,17 @@ impl Samples {
         self.to_host.set(at, sample.to_host_ns.map(zigzag));
     }
 
+    /// Adds others behind these; their iterations are above these.
+    pub(super) fn append(&mut self, others: &Self) {
+        let at = self.len();
+        self.iterations.append(&others.iterations);
+        self.processed.append(at, &others.processed);
+        self.received.append(at, &others.received);
+        self.send_delay.append(at, &others.send_delay);
+        self.to_guest.append(at, &others.to_guest);
+        self.to_host.append(at, &others.to_host);
+    }
+
     /// The samples, by value.
     pub fn iter(&self) -> impl Iterator<Item = Sample> + Clone + '_ {
         let mut columns =
@@ -134,6 +145,17 @@ impl Iterations {
         self.len += 1;
     }
 
+    fn append(&mut self, others: &Self) {
+        let mut runs = others.runs.iter().map(|(index, first)| (self.len + index, *first)).peekable();
+        // A run that goes on is no other run.
+        runs.next_if(|(_, first)| !self.runs.is_empty() && *first == self.next);
+        self.runs.extend(runs);
+        if others.len > 0 {
+            self.next = others.next;
+            self.len += others.len;
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = u64> + Clone + '_ {
         let ends = self.runs.iter().skip(1).map(|run| run.0).chain([self.len]);
         self.runs.iter().zip(ends).flat_map(|(&(begin, first), end)| {
@@ -166,6 +188,15 @@ impl Column {
                 self.narrow.push(WIDE);
                 self.wide.push(value);
             }
+        }
+    }
+
+    /// Adds the values of another column, the first of them at `index`.
+    fn append(&mut self, index: usize, others: &Self) {
+        if !others.narrow.is_empty() {
+            self.narrow.resize(index, NONE);
+            self.narrow.extend_from_slice(&others.narrow);
+            self.wide.extend_from_slice(&others.wide);
         }
     }
 
@@ -230,13 +261,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(first in 0_u64..3, rows in prop::collection::vec(sample(), 0..60)) {
+        fn what_goes_in_comes_out(
+            first in 0_u64..3,
+            rows in prop::collection::vec(sample(), 0..60),
+            cuts in prop::array::uniform2(0_usize..60),
+        ) {
             let mut iteration = first;
             let rows: Vec<Sample> = rows.into_iter().map(|(gap, sample)| {
                 iteration += 1 + u64::from(gap) * 7;
                 Sample { iteration, ..sample }
             }).collect();
             let samples: Samples = rows.iter().copied().collect();
+            let [a, b] = [cuts[0].min(cuts[1]).min(rows.len()), cuts[0].max(cuts[1]).min(rows.len())];
+            let mut together = Samples::default();
+            for part in [&rows[..a], &rows[a..b], &rows[b..]] {
+                together.append(&part.iter().copied().collect());
+            }
+            prop_assert_eq!(&together, &samples);
             prop_assert_eq!(samples.len(), rows.len());
             prop_assert_eq!(samples.iter().collect::<Vec<_>>(), rows.clone());
             let received: Vec<u64> = rows.iter().filter_map(|row| row.received_ns).collect();

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use flate2::bufread::MultiGzDecoder;
@@ -28,6 +28,7 @@ pub(crate) struct Source {
     /// The block that was looked at and not yet taken.
     peeked: Option<Vec<u8>>,
     blocks: Receiver<Block>,
+    spent: Sender<Vec<u8>>,
 }
 
 impl Source {
@@ -48,10 +49,11 @@ impl Source {
 
     fn of(path: &Path, file: impl Read + Send + 'static) -> Self {
         let (sender, blocks) = sync_channel(BLOCKS_AHEAD);
-        let reader = path.to_path_buf();
+        let (spent, spare) = channel();
+        let reader = Reader { path: path.into(), sender, spare };
         // Not joined: it ends with the file, or with its next block once nobody receives.
-        thread::spawn(move || read_ahead(&reader, file, &sender));
-        Self { path: path.into(), peeked: None, blocks }
+        thread::spawn(move || reader.read_ahead(file));
+        Self { path: path.into(), peeked: None, blocks, spent }
     }
 
     /// The next lines: each ended, but perhaps the file's last. `None` at the end of the file.
@@ -70,6 +72,18 @@ impl Source {
         Ok(self.peeked.as_deref().unwrap_or_default())
     }
 
+    /// Takes the first bytes away, which are no more than the next block.
+    pub(crate) fn skip(&mut self, bytes: usize) -> Result<(), Error> {
+        self.peeked = self.next()?.map(|mut block| block.split_off(bytes));
+        Ok(())
+    }
+
+    /// Returns a block that is done with, to be filled again: its memory is mapped and in the cache.
+    pub(crate) fn give_back(&self, block: Vec<u8>) {
+        // Where the reader has come to the end, nobody needs it.
+        let _ = self.spent.send(block);
+    }
+
     /// All that was not taken.
     pub(crate) fn into_bytes(mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
@@ -80,56 +94,59 @@ impl Source {
     }
 }
 
-fn read_ahead(path: &Path, file: impl Read, sender: &SyncSender<Block>) {
-    let mut file = BufReader::with_capacity(BLOCK_BYTES, file);
-    let is_gzip = match file.fill_buf() {
-        Ok(begin) => begin.starts_with(&GZIP_MAGIC),
-        Err(source) => return drop(sender.send(Err(Error::Read { path: path.into(), source }))),
-    };
-    let failed = |source: io::Error| match source.kind() {
-        _ if !is_gzip => Error::Read { path: path.into(), source },
-        ErrorKind::UnexpectedEof => Error::GzipCutShort { path: path.into() },
-        ErrorKind::InvalidInput | ErrorKind::InvalidData => {
-            Error::GzipDamaged { path: path.into(), problem: source.to_string() }
-        }
-        _ => Error::Read { path: path.into(), source },
-    };
-    if is_gzip {
-        send_lines(path, MultiGzDecoder::new(file), sender, failed);
-    } else {
-        send_lines(path, file, sender, failed);
-    }
+/// The thread that reads ahead.
+struct Reader {
+    path: PathBuf,
+    sender: SyncSender<Block>,
+    spare: Receiver<Vec<u8>>,
 }
 
-/// Sends blocks until the end, the first error, or until nobody receives.
-fn send_lines(
-    path: &Path,
-    mut text: impl Read,
-    sender: &SyncSender<Block>,
-    failed: impl Fn(io::Error) -> Error,
-) {
-    let mut begun: Vec<u8> = Vec::new();
-    loop {
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
-        block.append(&mut begun);
-        let room = (BLOCK_BYTES - block.len()) as u64;
-        let read = match text.by_ref().take(room).read_to_end(&mut block) {
-            Ok(read) => read as u64,
-            Err(source) => return drop(sender.send(Err(failed(source)))),
+impl Reader {
+    fn read_ahead(&self, file: impl Read) {
+        let mut file = BufReader::with_capacity(BLOCK_BYTES, file);
+        let is_gzip = match file.fill_buf() {
+            Ok(begin) => begin.starts_with(&GZIP_MAGIC),
+            Err(source) => return self.fail(Error::Read { path: self.path.clone(), source }),
         };
-        let is_last = read < room;
-        if !is_last {
-            match block.iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => begun = block.split_off(end + 1),
-                None => {
-                    let error = Error::EndlessLine { path: path.into(), bytes: BLOCK_BYTES };
-                    return drop(sender.send(Err(error)));
-                }
+        let read = if is_gzip { self.send_lines(MultiGzDecoder::new(file)) } else { self.send_lines(file) };
+        let Err(source) = read else { return };
+        let path = self.path.clone();
+        self.fail(match source.kind() {
+            _ if !is_gzip => Error::Read { path, source },
+            ErrorKind::UnexpectedEof => Error::GzipCutShort { path },
+            ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+                Error::GzipDamaged { path, problem: source.to_string() }
+            }
+            _ => Error::Read { path, source },
+        });
+    }
+
+    /// Sends blocks until the end, the first error, or until nobody receives.
+    fn send_lines(&self, mut text: impl Read) -> io::Result<()> {
+        let mut begun: Vec<u8> = Vec::new();
+        loop {
+            let mut block = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK_BYTES));
+            block.clear();
+            block.append(&mut begun);
+            let room = (BLOCK_BYTES - block.len()) as u64;
+            let is_last = (text.by_ref().take(room).read_to_end(&mut block)? as u64) < room;
+            if !is_last {
+                let Some(end) = block.iter().rposition(|byte| *byte == b'\n') else {
+                    self.fail(Error::EndlessLine { path: self.path.clone(), bytes: BLOCK_BYTES });
+                    return Ok(());
+                };
+                begun.extend_from_slice(&block[end + 1..]);
+                block.truncate(end + 1);
+            }
+            if (!block.is_empty() && self.sender.send(Ok(block)).is_err()) || is_last {
+                return Ok(());
             }
         }
-        if (!block.is_empty() && sender.send(Ok(block)).is_err()) || is_last {
-            return;
-        }
+    }
+
+    fn fail(&self, error: Error) {
+        // Where nobody receives, nobody asks why.
+        let _ = self.sender.send(Err(error));
     }
 }
 
@@ -200,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_source_that_nobody_reads_to_its_end_stops_its_thread() {
-        struct Endless(std::sync::mpsc::Sender<()>);
+        struct Endless(Sender<()>);
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 buffer.fill(b'\n');
@@ -212,7 +229,7 @@ mod tests {
                 let _ = self.0.send(());
             }
         }
-        let (ended, end) = std::sync::mpsc::channel();
+        let (ended, end) = channel();
         drop(Source::of(Path::new("f"), Endless(ended)));
         end.recv().unwrap();
     }

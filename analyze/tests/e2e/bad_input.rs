@@ -140,10 +140,13 @@ fn a_damaged_or_foreign_run_json() {
     for (content, expected) in [
         ("", "not a valid run.json: EOF while parsing a value at line 1 column 0"),
         ("{\n  \"schema\": oops", "not a valid run.json: expected value at line 2 column 13"),
-        ("[]", "schema is absent, this analyze reads \"ivshmem-run/1\""),
+        (
+            "[]",
+            "schema is absent, this analyze reads \"ivshmem-run/1\"; no host-writer wrote it: move it away, or give another directory",
+        ),
         (
             r#"{"schema":"ivshmem-run/9"}"#,
-            "schema is \"ivshmem-run/9\", this analyze reads \"ivshmem-run/1\"",
+            "schema is \"ivshmem-run/9\", this analyze reads \"ivshmem-run/1\"; a newer version of the toolkit wrote it: use the analyze of that version",
         ),
     ] {
         scene.file("vm/run.json", content);

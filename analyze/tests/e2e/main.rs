@@ -14,6 +14,7 @@ mod history;
 mod many_runs;
 mod matrix;
 mod modes;
+mod odd_input;
 mod report;
 mod scene;
 mod shape;
