@@ -146,13 +146,13 @@ fn columns(latency: &Latency, edges: &[f64]) -> Vec<Column> {
     let mut columns = Vec::with_capacity(COLUMNS);
     let mut group: Vec<u64> = Vec::with_capacity(size);
     let (mut first, mut last) = (0, 0);
-    for sample in latency.samples.iter() {
+    for (sample, place) in latency.samples.iter().zip(1_usize..) {
         if group.is_empty() {
             first = sample.iteration;
         }
         last = sample.iteration;
         group.push(sample.processed_ns);
-        if group.len() == size {
+        if place.is_multiple_of(size) {
             columns.push(Column::of(first..=last, std::mem::take(&mut group), edges));
         }
     }

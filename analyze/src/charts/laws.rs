@@ -245,6 +245,68 @@ fn bandwidth_of_frames_and_of_sizes() {
 }
 
 #[test]
+fn a_machine_beside_its_baseline_with_failures_and_losses() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, map_kind: &str, slower: u64| {
+        let path = directory.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        latency_file(&path, typical(9_000).map(|ns| ns * slower));
+        bandwidth_file(&path, &[("1080p", 6_220_800), ("4k", 24_883_200 + slower)]);
+        let run = format!(r#"{{"schema":"ivshmem-run/1","guest":{{"map_kind":"{map_kind}"}}}}"#);
+        std::fs::write(path.join("run.json"), run).unwrap();
+        path
+    };
+    let (native, vm) = (run("native", "file", 1), run("vm", "resource2_wc", 3));
+    let csv = std::fs::read_to_string(vm.join("latency_results.csv")).unwrap();
+    let rows = csv.lines().enumerate().filter(|(place, _)| !(3_000..3_200).contains(place));
+    let rows: Vec<String> = rows
+        .map(|(place, row)| if place == 700 { "700,,,,timeout_received".into() } else { row.to_owned() })
+        .collect();
+    std::fs::write(vm.join("latency_results.csv"), rows.join("\n") + "\n").unwrap();
+    let analysis = Analysis::of(input::read(&[native, vm]).unwrap());
+    let all = pictures(&analysis);
+    assert_eq!(all.len(), 7);
+    for picture in &all {
+        keeps_the_laws(picture, true);
+        let drawing = picture.drawing().unwrap();
+        let is_of = |name: &str| {
+            drawing.hover.iter().flat_map(|panel| &panel.series).any(|series| series.name.contains(name))
+        };
+        let is_of_one = ["phase_breakdown", "latency_heatmap"].contains(&picture.name);
+        assert!(is_of_one || is_of("native") && is_of("VM"), "{}", picture.name);
+    }
+    let map = all.iter().find(|picture| picture.name == "latency_heatmap").unwrap();
+    let lines: Vec<&str> = texts(map.drawing().unwrap()).map(|line| line.content.as_str()).collect();
+    assert!(lines.contains(&"1 failed") && lines.contains(&"200 lost"), "{lines:?}");
+}
+
+#[test]
+fn doorbells_idle_and_loaded() {
+    let mut csv =
+        "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,status,host_cpu_ns_per_message\n".to_owned();
+    for (place, (guest, host)) in
+        [("poll", "poll"), ("uio", "doorbell"), ("doorbell", "doorbell")].iter().enumerate()
+    {
+        for (load, slower) in [("idle", 1), ("cpu=2", 3)] {
+            for rate in [20_u64, 1_000] {
+                for (ns, i) in typical(60).zip(1..) {
+                    let ns = ns * slower * 10_u64.pow(place as u32) + rate;
+                    let cpu = 1_000 * (place + 1) as u64 * 100_000 / rate;
+                    writeln!(csv, "{i},{guest},{host},{rate},{load},{ns},ok,{cpu}.0").unwrap();
+                }
+            }
+        }
+    }
+    let analysis = analysis(|directory| std::fs::write(directory.join("doorbell_results.csv"), csv).unwrap());
+    let all = pictures(&analysis);
+    let names: Vec<&str> = all.iter().map(|picture| picture.name).collect();
+    assert_eq!(names, ["doorbell_latency_cdf", "doorbell_latency_vs_cpu"]);
+    for picture in &all {
+        keeps_the_laws(picture, true);
+    }
+}
+
+#[test]
 fn a_legend_has_one_entry_a_series() {
     let analysis = analysis(|directory| latency_file(directory, typical(20_000)));
     let entries = |name: &str| -> Vec<Vec<String>> {

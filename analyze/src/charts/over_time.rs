@@ -88,8 +88,9 @@ fn how_drawn(latency: &Latency, bucketed: bool) -> String {
     }
     let size = latency.samples.len().div_ceil(COLUMNS);
     format!(
-        "{count} in groups of {size}: pale from each group's fastest to its slowest, which has a cap, so every extreme \
-         shows; darker from p10 to p90; a dash at its median"
+        "{count} in groups of {}: pale from each group's fastest to its slowest, which has a cap, so every extreme \
+         shows; darker from p10 to p90; a dash at its median",
+        grouped(size as u64)
     )
 }
 

@@ -11,7 +11,7 @@ pub(super) fn pixels(drawing: &Drawing) -> Vec<u8> {
     for shape in &drawing.shapes {
         match shape {
             Shape::Block { left, top, right, bottom, ink } => {
-                raster.block([*left, *top, *right, *bottom], *ink)
+                raster.block([*left, *top, *right, *bottom], *ink);
             }
             Shape::Stroke { points, width, dash, ink } => {
                 match dash {
