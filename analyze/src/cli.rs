@@ -37,8 +37,9 @@ With --matrix each directory is a cell named after it, with a run.json in it.
 
 Written: report.html, which is the whole of it in one file with charts to hover
 over; performance_report.txt, summary.json, and for latency
-latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
-bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
+latency_histogram.png, latency_over_time.png, latency_percentiles.png,
+latency_ccdf.png and latency_heatmap.png, for bandwidth bandwidth_analysis.png
+and phase_breakdown.png, for doorbells doorbell_latency_cdf.png and
 doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
 and experiments.png, which draws what there is data for.
 

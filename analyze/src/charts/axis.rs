@@ -192,6 +192,10 @@ fn steps(low: f64, high: f64) -> Vec<f64> {
 
 /// A duration's label: `130 ns`, `1.5 µs`.
 pub(super) fn nanoseconds(ns: f64) -> String {
+    // Weeks come of a counter that wrapped.
+    if ns >= 1e15 {
+        return format!("{:e} s", (ns / 1e6).round() / 1e3);
+    }
     let (scale, unit) = unit_of_time(ns);
     format!("{} {unit}", plain(ns / scale))
 }
@@ -221,6 +225,12 @@ mod tests {
         assert_eq!(labels(&short), ["100 ns", "200 ns", "500 ns", "1 µs", "2 µs"]);
         let narrow = Axis::log("t", 128.0, 141.0, nanoseconds);
         assert!(labels(&narrow).len() >= 4, "{:?}", labels(&narrow));
+    }
+
+    #[test]
+    fn a_wrapped_counter_has_a_short_label() {
+        assert_eq!(nanoseconds(1e19), "1e10 s");
+        assert_eq!(nanoseconds(2e14), "200,000 s");
     }
 
     #[test]

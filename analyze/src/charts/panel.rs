@@ -4,7 +4,7 @@ use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
 use plotters::element::{Circle, PathElement, Rectangle, Text};
-use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{RGBColor, ShapeStyle};
 
 use super::Context;
@@ -64,6 +64,10 @@ pub(super) struct Panel {
     pub(super) legend: Vec<(Swatch, String)>,
     /// Free pixels between the legend and the plot, for labels of marks.
     pub(super) headroom: i32,
+    /// Pixels for the labels of the y axis, where they are not numbers.
+    pub(super) label_width: Option<i32>,
+    /// Pixels right of the plot, where something stands there.
+    pub(super) margin_right: Option<i32>,
 }
 
 const TITLE: i32 = 21;
@@ -96,10 +100,10 @@ impl Panel {
         let mut chart = ChartBuilder::on(area)
             .margin_top(top + px(4))
             .margin_left(px(8))
-            .margin_right(px(26))
+            .margin_right(px(self.margin_right.unwrap_or(26)))
             .margin_bottom(px(6))
-            .x_label_area_size(px(44))
-            .y_label_area_size(px(76))
+            .x_label_area_size(px(if x.second_lines().is_empty() || x.title.is_empty() { 44 } else { 60 }))
+            .y_label_area_size(px(self.label_width.unwrap_or(76)))
             .build_cartesian_2d(x.coord(), y.coord())?;
         chart
             .configure_mesh()
@@ -203,7 +207,7 @@ impl<'a> Chart<'a> {
     }
 
     /// The pixel of the panel at `place`.
-    fn pixel(&self, place: (f64, f64)) -> (i32, i32) {
+    pub(super) fn pixel(&self, place: (f64, f64)) -> (i32, i32) {
         let (x, y) = self.context.backend_coord(&place);
         let (left, top) = self.panel.get_base_pixel();
         (x - left, y - top)
@@ -299,9 +303,18 @@ impl<'a> Chart<'a> {
         self.write((left + px(moved.0), top + px(moved.1)), (width, height), content, color)
     }
 
+    /// Text in the middle of something drawn, whose colour it stands on.
+    pub(super) fn inscribe(&self, place: (f64, f64), content: &str, color: RGBColor) -> Drawn {
+        let (x, y) = self.pixel(place);
+        let style = style::text(LABEL, color).pos(Pos::new(HPos::Center, VPos::Center));
+        self.panel.draw(&Text::new(content.to_owned(), (x, y + px(3)), style))?;
+        Ok(())
+    }
+
     /// Text with its top left corner at a pixel of the panel; what is behind it fades.
     fn write(&self, corner: (i32, i32), size: (i32, i32), content: &str, color: RGBColor) -> Drawn {
-        let behind = [corner, (corner.0 + size.0, corner.1 + size.1)];
+        // Letters stand above the box plotters gives them.
+        let behind = [(corner.0, corner.1 - px(2)), (corner.0 + size.0, corner.1 + size.1 - px(1))];
         self.panel.draw(&Rectangle::new(behind, style::fill(PAPER, 0.75)))?;
         self.panel.draw(&Text::new(content.to_owned(), corner, style::text(LABEL, color)))?;
         Ok(())

@@ -6,9 +6,9 @@ use std::thread;
 use clap::ValueEnum;
 
 use super::drawing::Drawing;
-use super::raster;
 use super::style::{self, Area, Drawn};
 use super::svg::Svg;
+use super::{png_file, raster};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::Artifact;
@@ -65,7 +65,7 @@ impl<'a> Picture<'a> {
         Self { name, title, alt, width, height, files, draw: Box::new(draw), drawing: OnceLock::new() }
     }
 
-    fn drawing(&self) -> Result<&Drawing, Error> {
+    pub(super) fn drawing(&self) -> Result<&Drawing, Error> {
         let draw = || style::drawing(self.width, self.height, &self.draw).map_err(|error| error.to_string());
         let drawing = self.drawing.get_or_init(draw).as_ref();
         drawing.map_err(|message| Error::Draw { picture: self.name, message: message.clone() })
@@ -77,7 +77,7 @@ impl<'a> Picture<'a> {
     /// [`Error::Draw`].
     pub fn png(&self) -> Result<Vec<u8>, Error> {
         let pixels = raster::pixels(self.drawing()?);
-        encoded(&pixels, self.width, self.height)
+        png_file::encoded(&pixels, self.width, self.height)
             .map_err(|error| Error::Draw { picture: self.name, message: error.to_string() })
     }
 
@@ -88,20 +88,6 @@ impl<'a> Picture<'a> {
     pub fn svg(&self) -> Result<Svg, Error> {
         Ok(Svg::of(self.drawing()?, &self.alt))
     }
-}
-
-fn encoded(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, png::EncodingError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    // Plain areas with few edges: what is like the row above becomes zeros, which the fast way is good at.
-    encoder.set_compression(png::Compression::Fast);
-    encoder.set_filter(png::FilterType::Up);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
 }
 
 /// The pictures' files, in their order; drawn by as many threads as there are processors.

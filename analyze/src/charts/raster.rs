@@ -57,6 +57,9 @@ fn in_pixels((x, y): Point) -> (f32, f32) {
 /// Pieces of a line up to this long, in pixels: the pixels around a piece are all looked at.
 const PIECE: f32 = 24.0;
 
+/// Degrees of covering a pixel.
+const STEPS: f32 = 16.0;
+
 impl Raster {
     fn new(width: usize, height: usize) -> Self {
         Self {
@@ -228,7 +231,9 @@ impl Raster {
             let row = &mut self.pixels[(y * self.width + first) * 3..][..covers.len() * 3];
             for (pixel, cover) in row.chunks_exact_mut(3).zip(covers) {
                 if *cover > 0.0 {
-                    blend(pixel, ink.color, ink.opacity as f32 * cover.min(1.0));
+                    // In steps: the eye sees no finer ones, and few colours make a small file.
+                    let cover_in_steps = (cover.min(1.0) * STEPS).round() / STEPS;
+                    blend(pixel, ink.color, ink.opacity as f32 * cover_in_steps);
                     *cover = 0.0;
                 }
             }

@@ -82,11 +82,20 @@ impl Writer {
                 }
                 Shape::Stroke { points, width, dash, ink } => {
                     let mut looks = stroked(*ink, *width);
-                    if let Some((ink, gap)) = dash {
-                        let _ = write!(looks, " stroke-dasharray=\"{} {}\"", number(*ink), number(*gap));
+                    if let Some((on, off)) = dash {
+                        let _ = write!(looks, " stroke-dasharray=\"{} {}\"", number(*on), number(*off));
                     }
                     self.look(&looks);
-                    let _ = write!(self.out, "<path d=\"{}\"/>", path(points));
+                    let mut all = path(points);
+                    // Opaque lines of one look are one path: where they cross, nothing is seen of it.
+                    while let [Shape::Stroke { points, width: w, dash: d, ink: i }, more @ ..] = rest
+                        && (w, d, i) == (width, dash, ink)
+                        && ink.opacity >= 1.0
+                    {
+                        all.push_str(&path(points));
+                        rest = more;
+                    }
+                    let _ = write!(self.out, "<path d=\"{all}\"/>");
                 }
                 Shape::Polygon { points, ink } => {
                     self.look(&filled(*ink));
