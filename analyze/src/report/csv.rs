@@ -39,7 +39,7 @@ pub fn render(analysis: &Analysis, figures: &Figures) -> csv::Result<String> {
             rows.tree(&format!("{} {rate} {}", cell.name(), cell.load), "doorbell", tree)?;
         }
     }
-    let bytes = rows.0.into_inner().map_err(|error| error.into_error())?;
+    let bytes = rows.0.into_inner().map_err(csv::IntoInnerError::into_error)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

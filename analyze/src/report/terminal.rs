@@ -25,7 +25,7 @@ pub fn coloured(report: &str) -> String {
             None if is_rule(line) => paint(&mut out, DIM, line),
             None if below => paint(&mut out, BOLD, line),
             None if line.contains(['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']) => {
-                paint(&mut out, BARS, line)
+                paint(&mut out, BARS, line);
             }
             None => out += &line.replace("n/a", &format!("{DIM}n/a{DIM:#}")),
         }

@@ -37,12 +37,14 @@ const look = (document, width) => {
     const wanted = figure(cell.dataset.key);
     return typeof wanted === "number" ? Number(cell.dataset.value) !== wanted : cell.dataset.value !== String(wanted);
   };
-  // What is written has four digits or is whole; a share has one decimal of a percent.
+  // What is written has four digits, below 1 three, or is whole; a share of 1 has one decimal of a percent.
   const isMiswritten = (cell) => {
     const wanted = figure(cell.dataset.key);
     if (typeof wanted !== "number") return cell.textContent !== String(wanted);
-    const shown = read(cell.textContent);
-    const slack = cell.textContent.endsWith("%") ? 0.00051 : Math.abs(wanted) * 0.00051 + (Math.abs(wanted) < 1 ? 0.00051 * Math.abs(wanted) * 10 : 0);
+    const isPercent = cell.dataset.key.endsWith(".percent");
+    const shown = isPercent ? read(cell.textContent.replace(" %", "")) : read(cell.textContent);
+    const isShare = cell.textContent.endsWith("%") && !isPercent;
+    const slack = isShare ? 0.00051 : Math.abs(wanted) * (Math.abs(wanted) < 1 ? 0.006 : 0.00051);
     return shown === null || Math.abs(shown - wanted) > slack;
   };
   const charts = [...document.querySelectorAll("figure.chart")];

@@ -60,8 +60,7 @@ fn the_report_of_the_prototypes_own_files() {
     );
     let report = scene.stdout(&["proto/latency_results.csv", "proto/bandwidth_results.csv", "--out", "out"]);
     insta::assert_snapshot!("prototype", report);
-    assert_eq!(scene.names("out").len(), 7);
-    assert_eq!(scene.names("out").len(), 8);
+    assert_eq!(scene.names("out").len(), 9);
     assert_eq!(scene.names("proto").len(), 2);
 }
 

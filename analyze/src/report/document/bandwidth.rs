@@ -96,5 +96,6 @@ fn table(
         let key = |(_, name): &(&str, &str)| format!("{run}.bandwidth.frames.{place}.{name}");
         (frame.label.clone(), columns.iter().map(key).collect())
     };
-    Table::of_keys(caption, &titles, summary.frames.iter().enumerate().map(row).collect(), figures)
+    let rows: Vec<_> = summary.frames.iter().enumerate().map(row).collect();
+    Table::of_keys(caption, &titles, &rows, figures)
 }

@@ -53,7 +53,7 @@ pub(super) fn section(analysis: &Analysis, figures: &Figures) -> Option<Section>
             (name, columns.iter().map(|(_, key)| format!("doorbells.{place}.{key}")).collect())
         });
         let titles: Vec<&str> = std::iter::once("").chain(columns.iter().map(|(title, _)| *title)).collect();
-        blocks.push(Block::Table(Table::of_keys(caption, &titles, rows.collect(), figures)));
+        blocks.push(Block::Table(Table::of_keys(caption, &titles, &rows.collect::<Vec<_>>(), figures)));
     }
     if !doorbells.findings.is_empty() {
         blocks.push(Block::List(doorbells.findings.clone()));

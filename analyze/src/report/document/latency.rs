@@ -52,7 +52,7 @@ fn messages(measured: &[(String, &Analyzed, &LatencySummary)], figures: &Figures
         let keys = ["sent", "ok", "failed", "lost"].map(|name| format!("{key}.latency.{name}"));
         (analyzed.title(), keys.into())
     });
-    Table::of_keys("Messages", &["run", "sent", "ok", "failed", "lost"], rows.collect(), figures)
+    Table::of_keys("Messages", &["run", "sent", "ok", "failed", "lost"], &rows.collect::<Vec<_>>(), figures)
 }
 
 /// Heading and key of each distribution there is.

@@ -55,7 +55,7 @@ pub struct Row {
 
 impl Table {
     /// With a row for each of `rows`, a name and the keys of its figures. A column without any figure is left out.
-    fn of_keys(caption: &str, columns: &[&str], rows: Vec<(String, Vec<String>)>, figures: &Figures) -> Self {
+    fn of_keys(caption: &str, columns: &[&str], rows: &[(String, Vec<String>)], figures: &Figures) -> Self {
         let known = |column: usize| rows.iter().any(|(_, keys)| figures.get(&keys[column]).is_some());
         let kept: Vec<usize> = (0..columns.len() - 1).filter(|column| known(*column)).collect();
         let cells = |keys: &[String]| kept.iter().map(|column| figures.cell(&keys[*column])).collect();

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Block, Row, Section, Table, runs};
 use crate::analysis::Analysis;
 use crate::report::figures::{Cell, Figures};
+use crate::report::text::NOT_AVAILABLE;
 
 /// What intervals are of.
 const ESTIMATES: [(&str, &str); 5] =
@@ -30,48 +31,72 @@ const FIGURES: [(&str, &str); 13] = [
 ];
 
 pub(super) fn section(analysis: &Analysis, figures: &Figures) -> Option<Section> {
-    let mut blocks = Vec::new();
-    for (key, analyzed) in runs(analysis) {
-        let shape = format!("{key}.shape");
-        if figures.get(&shape).is_none() {
-            continue;
-        }
-        let title = analyzed.title();
-        blocks.extend(intervals(&title, &shape, figures).map(Block::Table));
-        blocks.extend(behaviour(&title, &shape, figures).map(Block::Table));
-    }
+    let shaped: Vec<Shaped> = runs(analysis)
+        .map(|(key, analyzed)| Shaped { title: analyzed.title(), key: format!("{key}.shape") })
+        .filter(|run| figures.get(&run.key).is_some())
+        .collect();
+    let tables = [intervals(&shaped, figures), behaviour(&shaped, figures)];
+    let blocks: Vec<Block> = tables.into_iter().flatten().map(Block::Table).collect();
     let title = "How sure, and how steady".into();
     (!blocks.is_empty()).then_some(Section { id: "shape", title, blocks })
 }
 
-fn intervals(title: &str, shape: &str, figures: &Figures) -> Option<Table> {
-    let known = |(_, key): &(&str, &str)| figures.get(&format!("{shape}.intervals.{key}")).is_some();
-    let row = |(name, key): (&str, &str)| {
-        let keys = ["estimate_ns", "low_ns", "high_ns"].map(|end| format!("{shape}.intervals.{key}.{end}"));
-        (name.to_owned(), keys.into())
-    };
-    let rows: Vec<(String, Vec<String>)> = ESTIMATES.into_iter().filter(known).map(row).collect();
-    let caption = format!("{title}: 95 % intervals by block bootstrap");
-    (!rows.is_empty()).then(|| Table::of_keys(&caption, &["", "estimate", "low", "high"], rows, figures))
+/// A run's name, and where its shape is.
+struct Shaped {
+    title: String,
+    key: String,
 }
 
-fn behaviour(title: &str, shape: &str, figures: &Figures) -> Option<Table> {
+fn intervals(runs: &[Shaped], figures: &Figures) -> Option<Table> {
+    let ends = [("", "estimate_ns"), (", 95 % from", "low_ns"), (", to", "high_ns")];
+    let columns = runs.iter().flat_map(|run| ends.map(|(end, _)| format!("{}{end}", run.title)));
+    let rows = ESTIMATES.into_iter().filter_map(|(name, key)| {
+        let keys =
+            runs.iter().flat_map(|run| ends.map(|(_, end)| format!("{}.intervals.{key}.{end}", run.key)));
+        row(name, keys, figures)
+    });
+    let rows: Vec<Row> = rows.collect();
+    let caption = "Time to PROCESSED, with 95 % intervals by block bootstrap".into();
+    (!rows.is_empty()).then(|| Table { caption, columns: headings(columns), rows })
+}
+
+fn behaviour(runs: &[Shaped], figures: &Figures) -> Option<Table> {
+    let of_key =
+        |name: &str, key: &str| row(name, runs.iter().map(|run| format!("{}.{key}", run.key)), figures);
+    let most = runs.iter().map(|run| figures.count(&format!("{}.modes", run.key))).max().unwrap_or(0);
     let mut rows: Vec<Row> = Vec::new();
-    for place in 0..figures.count(&format!("{shape}.modes")) {
-        let cell = |end: &str| figures.cell(&format!("{shape}.modes.{place}.{end}"));
-        rows.push(Row { name: format!("mode {} at", place + 1), cells: vec![cell("at_ns")] });
-        rows.push(Row { name: format!("share of mode {}", place + 1), cells: vec![cell("share")] });
+    // A single mode is where all of the samples are.
+    for place in (0..most).filter(|_| most > 1) {
+        rows.extend(of_key(&format!("mode {} at", place + 1), &format!("modes.{place}.at_ns")));
+        rows.extend(of_key(&format!("share of mode {}", place + 1), &format!("modes.{place}.share")));
     }
-    for (name, key) in FIGURES {
-        let key = format!("{shape}.{key}");
-        if figures.get(&key).is_some() {
-            rows.push(Row { name: name.to_owned(), cells: vec![figures.cell(&key)] });
-        }
-    }
-    if let Some(significant) = figures.get(&format!("{shape}.drift.significant")).and_then(Value::as_bool) {
-        let text = if significant { "more than chance" } else { "no more than chance" };
-        rows.push(Row { name: "the drift is".into(), cells: vec![Cell::from(text)] });
-    }
-    let columns = vec![String::new(), "figure".to_owned()];
-    (!rows.is_empty()).then(|| Table { caption: format!("{title}: behaviour"), columns, rows })
+    rows.extend(FIGURES.into_iter().filter_map(|(name, key)| of_key(name, key)));
+    rows.extend(drifts(runs, figures));
+    let columns = headings(runs.iter().map(|run| run.title.clone()));
+    (!rows.is_empty()).then(|| Table { caption: "Behaviour of the samples".into(), columns, rows })
+}
+
+/// Whether the drift says anything.
+fn drifts(runs: &[Shaped], figures: &Figures) -> Option<Row> {
+    let verdict =
+        |run: &Shaped| figures.get(&format!("{}.drift.significant", run.key)).and_then(Value::as_bool);
+    let cell = |run: &Shaped| match verdict(run) {
+        Some(true) => Cell::from("more than chance"),
+        Some(false) => Cell::from("no more than chance"),
+        None => Cell::from(NOT_AVAILABLE),
+    };
+    runs.iter()
+        .any(|run| verdict(run).is_some())
+        .then(|| Row { name: "the drift is".into(), cells: runs.iter().map(cell).collect() })
+}
+
+fn headings(columns: impl Iterator<Item = String>) -> Vec<String> {
+    std::iter::once(String::new()).chain(columns).collect()
+}
+
+/// A row, if there is any of its figures.
+fn row(name: &str, keys: impl Iterator<Item = String>, figures: &Figures) -> Option<Row> {
+    let cells: Vec<Cell> = keys.map(|key| figures.cell(&key)).collect();
+    let is_known = cells.iter().any(|cell| cell.figure.is_some());
+    is_known.then(|| Row { name: name.to_owned(), cells })
 }
