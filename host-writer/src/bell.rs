@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use ivshmem_proto::adaptive::Adaptive;
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::doorbell::Ring;
 use ivshmem_proto::event::{Event, Woken};
@@ -48,6 +48,10 @@ pub struct Bell {
     /// Whether it only looks for the time being.
     is_looking: bool,
     adaptive: Adaptive,
+    /// Waits that ended within their first looks, and were not learnt from yet.
+    first_looks: u32,
+    /// A glance said that the guest does not sleep; a look after a full fence is owed.
+    owes: bool,
     guest: Option<Ring>,
     counts: HostCounts,
     vcpus: VcpuThreads,
@@ -66,6 +70,8 @@ impl Bell {
             wait,
             is_looking: false,
             adaptive: Adaptive::default(),
+            first_looks: 0,
+            owes: false,
             guest: None,
             counts: HostCounts::default(),
             vcpus: VcpuThreads::default(),
@@ -145,8 +151,36 @@ impl Bell {
     /// After a message was published: rings the guest if it sleeps.
     #[inline(always)]
     pub fn tell(&mut self, host: &Host<'_, Mapping>) {
+        self.owes = false;
         if self.guest.is_some() && host.guest_is_armed() {
             self.ring();
+        }
+    }
+
+    /// The same at a glance, before a wait for the answer. A guest that is just falling asleep may be missed; the wait makes
+    /// up for it ([`Self::settle`]) when the answer does not come at once.
+    #[inline(always)]
+    pub fn tell_soon(&mut self, host: &Host<'_, Mapping>) {
+        if self.guest.is_some() {
+            self.owes = !host.guest_seems_armed();
+            if !self.owes {
+                self.ring();
+            }
+        }
+    }
+
+    /// Whether a glance was not enough.
+    #[must_use]
+    #[inline(always)]
+    pub fn owes(&self) -> bool {
+        self.owes
+    }
+
+    /// Looks where a glance was not enough.
+    #[inline(always)]
+    pub fn settle(&mut self, host: &Host<'_, Mapping>) {
+        if self.owes {
+            self.tell(host);
         }
     }
 
@@ -182,19 +216,30 @@ impl Bell {
         }
     }
 
-    /// Looks for as long as recent waits took, if this host adapts; `None` when that was in vain.
+    /// Looks for as long as recent waits took, if this host adapts; `None` when that was in vain. Whoever is owed a ring has
+    /// it then.
+    #[inline]
     pub fn look_first<T>(
         &mut self,
+        host: &Host<'_, Mapping>,
         clock: &Clock,
         start: Ticks,
-        mut ready: impl FnMut() -> Option<T>,
+        ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
     ) -> Option<(T, Ticks)> {
         if self.wait != HostWait::Adaptive {
+            self.settle(host);
             return None;
         }
+        if let Some(found) = adaptive::look(FIRST_LOOKS, || ready(host)) {
+            let now = clock.now();
+            self.first_looks = self.first_looks.saturating_add(1);
+            return Some((found, now));
+        }
+        self.settle(host);
+        self.adaptive.learn_first_looks(std::mem::take(&mut self.first_looks));
         let until = clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
         loop {
-            let found = ready();
+            let found = adaptive::look(LOOKS_PER_READING, || ready(host));
             let now = clock.now();
             if let Some(found) = found {
                 self.adaptive.learn(clock.ns(start, now), false);

@@ -398,7 +398,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         };
         let sequence = published.map_err(|_| Stopped::Exhausted)?;
         if RUNG {
-            link.tell();
+            link.tell_soon();
         }
         let mut sample = Sample {
             start,
