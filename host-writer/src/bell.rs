@@ -15,8 +15,9 @@ use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
 
-use crate::cli::HostWait;
+use crate::cli::{HostWait, Phases};
 use crate::link::Stopped;
+use crate::native_guest::NativeGuest;
 use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
@@ -45,6 +46,7 @@ pub struct Bell {
     peers: Peers,
     event: Event,
     wait: HostWait,
+    phases: Phases,
     /// Whether it only looks for the time being.
     is_looking: bool,
     adaptive: Adaptive,
@@ -55,6 +57,7 @@ pub struct Bell {
     guest: Option<Ring>,
     counts: HostCounts,
     vcpus: VcpuThreads,
+    native: Option<NativeGuest>,
 }
 
 impl Bell {
@@ -62,12 +65,13 @@ impl Bell {
     ///
     /// # Errors
     /// No descriptors are to be had.
-    pub fn new(peers: Peers, wait: HostWait) -> anyhow::Result<Self> {
+    pub fn new(peers: Peers, wait: HostWait, phases: Phases) -> anyhow::Result<Self> {
         let event = peers.own_event()?;
         Ok(Self {
             peers,
             event,
             wait,
+            phases,
             is_looking: false,
             adaptive: Adaptive::default(),
             first_looks: 0,
@@ -75,6 +79,7 @@ impl Bell {
             guest: None,
             counts: HostCounts::default(),
             vcpus: VcpuThreads::default(),
+            native: None,
         })
     }
 
@@ -108,6 +113,12 @@ impl Bell {
         self.vcpus.cpu_ns()
     }
 
+    /// CPU time of the thread that answers, of a guest that is a process of this host; `None` of any other.
+    #[must_use]
+    pub fn native_cpu_ns(&self) -> Option<u64> {
+        self.native.as_ref()?.cpu_ns()
+    }
+
     /// Whether waits are sleeps at present.
     #[must_use]
     #[inline(always)]
@@ -115,17 +126,29 @@ impl Bell {
         self.wait != HostWait::Poll && !self.is_looking
     }
 
+    /// Whether waits are sleeps at present, and RECEIVED is not one of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn sleeps_through_received(&self) -> bool {
+        self.sleeps() && self.phases == Phases::Processed
+    }
+
     /// Has this host look for a while, or wait as told again.
     pub fn look_only(&mut self, only: bool) {
         self.is_looking = only;
     }
 
-    /// A guest has joined: learns how to ring it. `vcpus` are its own.
+    /// A guest has joined: learns how to ring it. `vcpus` are its own, or it is `native`.
     ///
     /// # Errors
     /// It is not at this server, or it cannot ring and this host was to sleep.
-    pub fn meet(&mut self, guest: &GuestReport, vcpus: VcpuThreads) -> anyhow::Result<()> {
-        self.vcpus = vcpus;
+    pub fn meet(
+        &mut self,
+        guest: &GuestReport,
+        vcpus: VcpuThreads,
+        native: Option<NativeGuest>,
+    ) -> anyhow::Result<()> {
+        (self.vcpus, self.native) = (vcpus, native);
         ensure!(
             guest.wait.can_ring || self.wait == HostWait::Poll,
             "the guest cannot ring: it is no peer of the server (it maps a file, or its device is ivshmem-plain); start it \

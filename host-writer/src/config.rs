@@ -13,7 +13,8 @@ use ivshmem_proto::layout::RING_ENTRIES;
 use ivshmem_proto::wire::{Consume, Digest};
 
 use crate::cli::{
-    Args, BandwidthArgs, Cache, Circumstances, Direction, HostWait, LatencyArgs, ModeName, Preset, Record,
+    Args, BandwidthArgs, Cache, Circumstances, Direction, HostWait, LatencyArgs, ModeName, Phases, Preset,
+    Record,
 };
 use crate::schedule::Arrivals;
 use crate::sizes;
@@ -59,8 +60,22 @@ pub struct Server {
     pub socket: PathBuf,
     /// How this side waits.
     pub wait: HostWait,
+    /// What it is rung for.
+    pub phases: Phases,
     /// Where it is rung.
     pub vector: u16,
+}
+
+impl Server {
+    /// How this side waits, as files name it: `doorbell=both` is told of RECEIVED, too. Who polls sees it anyhow.
+    #[must_use]
+    pub const fn wait_name(&self) -> &'static str {
+        match (self.wait, self.phases) {
+            (HostWait::Doorbell, Phases::Both) => "doorbell=both",
+            (HostWait::Adaptive, Phases::Both) => "adaptive=both",
+            (wait, _) => wait.name(),
+        }
+    }
 }
 
 /// What the terminal shows.
@@ -568,7 +583,12 @@ impl TryFrom<Args> for Config {
         };
         Ok(Self {
             shm: args.shm,
-            server: args.server.map(|socket| Server { socket, wait: args.wait, vector: args.vector }),
+            server: args.server.map(|socket| Server {
+                socket,
+                wait: args.wait,
+                phases: args.phases,
+                vector: args.vector,
+            }),
             lane: args.lane,
             broadcast,
             out: args.out,

@@ -46,6 +46,7 @@ pub mod load;
 pub mod load_spec;
 pub mod measure;
 pub mod median;
+pub mod native_guest;
 pub mod one_way;
 pub mod output;
 pub mod process_group;
