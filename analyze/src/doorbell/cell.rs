@@ -48,6 +48,8 @@ pub struct Cell {
     pub host_cpu_ns_per_message: Option<f64>,
     /// CPU time of the vCPUs a message.
     pub vcpu_cpu_ns_per_message: Option<f64>,
+    /// CPU time a message of a guest that is a process of the host.
+    pub guest_cpu_ns_per_message: Option<f64>,
     /// Times the host rang the guest.
     pub rings_to_guest: Option<u64>,
     /// Times the guest rang the host.
@@ -116,6 +118,7 @@ impl Cell {
                 .reduce(f64::max),
             host_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.host_cpu_ns_per_message),
             vcpu_cpu_ns_per_message,
+            guest_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.guest_cpu_ns_per_message),
             rings_to_guest: total(|wide| wide.rings_to_guest),
             rings_to_host: total(|wide| wide.rings_to_host),
             interrupts: total(|wide| wide.interrupts),
@@ -187,7 +190,13 @@ impl Cell {
     /// CPU time of both sides a message, as far as it is known.
     #[must_use]
     pub fn cpu_ns_per_message(&self) -> Option<f64> {
-        Some(self.host_cpu_ns_per_message? + self.vcpu_cpu_ns_per_message.unwrap_or(0.0))
+        Some(self.host_cpu_ns_per_message? + self.other_cpu_ns_per_message().unwrap_or(0.0))
+    }
+
+    /// The guest's part of it: its vCPUs', or a native guest's thread's.
+    #[must_use]
+    pub fn other_cpu_ns_per_message(&self) -> Option<f64> {
+        self.vcpu_cpu_ns_per_message.or(self.guest_cpu_ns_per_message)
     }
 
     /// Messages that were not acknowledged as they should have been.
