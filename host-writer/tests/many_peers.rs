@@ -71,7 +71,8 @@ fn a_peer_asks_another_however_both_wait() {
             assert_eq!((&result["missed"], &result["tampered"]), (&0.into(), &0.into()), "{result}");
             assert_eq!(result["lane"], "1/2");
             assert!(result["rtt_ns"]["p50"].as_u64() <= result["rtt_ns"]["max"].as_u64(), "{result}");
-            let is_told = own == "doorbell";
+            // Of two that sleep, one may answer while the other is ringing it.
+            let is_told = own == "doorbell" && wait != "doorbell";
             assert!(result["interrupts"].as_u64().unwrap() > 0 || !is_told, "{result}");
             assert_eq!(result["other_peer"].is_null(), wait == "poll", "{result}");
         }
