@@ -186,13 +186,12 @@ impl Doorbell {
     ) -> bool {
         let only_looks = self.event.is_none() || guest.wish() == WaitWish::Poll;
         let news = |guest: &Guest<'_, Mapping>| guest.has_news().then_some(());
-        if (only_looks && self.owed != 0) || (!only_looks && self.adaptive.is_some()) {
-            if adaptive::look(FIRST_LOOKS, || news(guest)).is_some() {
-                if let Some(learner) = self.adaptive.as_mut().filter(|_| !only_looks) {
-                    learner.first_looks = learner.first_looks.saturating_add(1);
-                }
-                return false;
+        let looks_first = if only_looks { self.owed != 0 } else { self.adaptive.is_some() };
+        if looks_first && adaptive::look(FIRST_LOOKS, || news(guest)).is_some() {
+            if let Some(learner) = self.adaptive.as_mut().filter(|_| !only_looks) {
+                learner.first_looks = learner.first_looks.saturating_add(1);
             }
+            return false;
         }
         self.settle(guest);
         if only_looks {
