@@ -9,7 +9,8 @@ Usage: scripts/doorbell.sh [--out DIR] [--load SPEC] [--messages N]
 
 Measures round trips that wait in four ways (poll, uio, vfio, adaptive), each in a micro guest of its own, and between two
 processes of this host that wait on eventfds (the floor); each back to back, 1000 times and 10 times a second, idle and
-loaded. Takes about four minutes once everything is built.
+loaded. Whoever sleeps does so once more, idle, with the host told of RECEIVED, too (--phases both). Takes about five minutes
+once everything is built.
 
   --out DIR       where results go: DIR/cells/<cell>, DIR/doorbell_results.csv, DIR/report
                   (default: results/doorbell-<UTC time>)
@@ -39,31 +40,41 @@ build_all
 own_vm "doorbell-$$" "/dev/shm/ivshmem-doorbell-$$"
 rm -rf "$out/cells" "$out/report" "$out/doorbell_results.csv"
 
-# cells MODE SOCKET HOST_WAIT: all paces, idle and loaded. Status 3 (measured, but not all ok) is remembered.
+# cell NAME TITLE PACE SOCKET HOST-WRITER-OPTIONS…: one of them. Status 3 (measured, but not all ok) is remembered.
 worst=0
 number=0
+cell() {
+    local name=$1 title=$2 pace=$3 socket=$4 status=0
+    shift 4
+    case $pace in
+    max) pacing=(--messages "$messages") ;;
+    1k) pacing=(--interval 1ms --messages 3000 --warmup 100) ;;
+    10) pacing=(--interval 100ms --messages 100 --warmup 5) ;;
+    esac
+    number=$((number + 1))
+    say "cell $number of 42: $title, $pace a second"
+    "$BIN/host-writer" --server "$socket" --frames none --quiet --out "$out/cells/$name-$pace" "${pacing[@]}" "$@" || status=$?
+    case $status in
+    0) ;;
+    3) worst=3 ;;
+    *) exit "$status" ;;
+    esac
+}
+
+# cells MODE SOCKET HOST_WAIT: all paces, idle and loaded, and idle with the host told of both phases.
 cells() {
-    local state pace status beside paces=(max 1k 10)
+    local state pace beside
     for state in idle loaded; do
         beside=()
         [ "$state" = idle ] || beside=(--load "$load")
-        for pace in "${paces[@]}"; do
-            case $pace in
-            max) pacing=(--messages "$messages") ;;
-            1k) pacing=(--interval 1ms --messages 3000 --warmup 100) ;;
-            10) pacing=(--interval 100ms --messages 100 --warmup 5) ;;
-            esac
-            number=$((number + 1))
-            say "cell $number of 30: $1, $pace a second, $state"
-            status=0
-            "$BIN/host-writer" --server "$2" --wait "$3" --frames none --quiet --out "$out/cells/$state-$1-$pace" \
-                "${pacing[@]}" "${beside[@]}" || status=$?
-            case $status in
-            0) ;;
-            3) worst=3 ;;
-            *) exit "$status" ;;
-            esac
+        for pace in max 1k 10; do
+            cell "$state-$1" "$1, $state" "$pace" "$2" --wait "$3" "${beside[@]}"
         done
+    done
+    # Who polls sees both anyhow.
+    [ "$3" != poll ] || return 0
+    for pace in max 1k 10; do
+        cell "idle-$1-both" "$1, told of both phases, idle" "$pace" "$2" --wait "$3" --phases both
     done
 }
 

@@ -133,7 +133,7 @@ native_peer() {
     if [ "$(allowed_cpus | wc -l)" -gt 1 ]; then
         guest_cpu=(--cpu "$(allowed_cpus | tail -n 1)")
     fi
-    "$BIN/provision" doorbell-server --socket "$1/server.sock" 2>"$1/server.log" &
+    "$BIN/provision" doorbell-server --socket "$1/server.sock" >"$1/server.log" 2>&1 &
     NATIVE_SERVER=$!
     until [ -S "$1/server.sock" ]; do
         kill -0 "$NATIVE_SERVER" 2>/dev/null || die "no doorbell server, see $1/server.log"

@@ -63,7 +63,9 @@ pub enum BindingError {
     #[error(transparent)]
     NotLoaded(#[from] ModuleError),
     /// Another driver has the device.
-    #[error("{bdf} is bound to the driver {driver}; unbind it: echo {bdf} > {PCI_DRIVERS}/{driver}/unbind")]
+    #[error(
+        "{bdf} is bound to the driver {driver}; unbind it: echo {bdf} | sudo tee {PCI_DRIVERS}/{driver}/unbind"
+    )]
     Taken {
         /// The device.
         bdf: String,
@@ -165,7 +167,7 @@ mod tests {
                 Ok(()) => assert_eq!(fs::read_to_string(drivers.join("unbind")).unwrap(), "0000:00:03.0"),
                 Err(error) => assert_eq!(
                     error.to_string(),
-                    "0000:00:03.0 is bound to the driver uio_pci_generic; unbind it: echo 0000:00:03.0 > \
+                    "0000:00:03.0 is bound to the driver uio_pci_generic; unbind it: echo 0000:00:03.0 | sudo tee \
                      /sys/bus/pci/drivers/uio_pci_generic/unbind"
                 ),
             }

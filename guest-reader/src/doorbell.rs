@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ivshmem_proto::adaptive::Adaptive;
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::cpu;
 use ivshmem_proto::doorbell::{GuestCounts, Ring};
@@ -59,6 +59,27 @@ impl Bell {
     }
 }
 
+/// What waits teach. Nothing is learnt between a message and its answer, but when this guest waits again.
+#[derive(Debug, Default)]
+struct Learner {
+    adaptive: Adaptive,
+    /// Waits that ended within their first looks.
+    first_looks: u32,
+    /// A wait that ended while looking: from when until when.
+    looked: Option<(Ticks, Ticks)>,
+}
+
+impl Learner {
+    /// When to stop looking, after first looks in vain that ended at `start`.
+    fn until(&mut self, clock: &Clock, start: Ticks) -> Ticks {
+        if let Some((from, to)) = self.looked.take() {
+            self.adaptive.learn(clock.ns(from, to), false);
+        }
+        self.adaptive.learn_first_looks(std::mem::take(&mut self.first_looks));
+        clock.after(start, Duration::from_nanos(self.adaptive.look_ns()))
+    }
+}
+
 /// A guest's doorbell, in sessions with a host that has one.
 #[derive(Debug)]
 pub struct Doorbell {
@@ -66,11 +87,13 @@ pub struct Doorbell {
     /// What tells of messages; `None` when this guest looks.
     event: Option<Event>,
     /// How long to look before sleeping; `None` for not at all.
-    adaptive: Option<Adaptive>,
+    adaptive: Option<Learner>,
     clock: Clock,
     counts: GuestCounts,
     /// The host of the present session.
     host: Option<Ring>,
+    /// Phases of which a glance said that the host does not sleep for them; a look after a full fence is owed.
+    owed: u64,
     /// Something to tell the user once.
     trouble: Option<String>,
 }
@@ -79,13 +102,22 @@ impl Doorbell {
     /// A doorbell that `event` rings. `clock` is the cheapest one.
     #[must_use]
     pub fn new(bell: Bell, event: Option<Event>, is_adaptive: bool, clock: Clock) -> Self {
-        let adaptive = is_adaptive.then(Adaptive::default);
-        Self { bell, event, adaptive, clock, counts: GuestCounts::default(), host: None, trouble: None }
+        let adaptive = is_adaptive.then(Learner::default);
+        Self {
+            bell,
+            event,
+            adaptive,
+            clock,
+            counts: GuestCounts::default(),
+            host: None,
+            owed: 0,
+            trouble: None,
+        }
     }
 
     /// A session was joined whose host is rung at `host`, if it can be. True when there are doorbells in that session.
     pub fn enter(&mut self, host: Option<Ring>) -> bool {
-        self.host = host;
+        (self.host, self.owed) = (host, 0);
         if let (Some(ring), Bell::Peers(peers)) = (host, &mut self.bell)
             && !peers.wait_for(ring, INTRODUCTION)
         {
@@ -108,34 +140,79 @@ impl Doorbell {
     /// An acknowledgement was stored: rings the host if it sleeps and asked for this phase.
     #[inline]
     pub fn tell(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
-        if let Some(host) = self.host
-            && guest.host_is_armed(phase, || self.bell.fence())
-        {
+        self.owed |= phase;
+        self.settle(guest);
+    }
+
+    /// The same at a glance. A host that is just falling asleep may be missed; [`Self::rest`] makes up for it.
+    #[inline]
+    pub fn tell_soon(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
+        if self.host.is_none() {
+            return;
+        }
+        if guest.host_seems_armed(phase) {
+            self.ring(guest);
+        } else {
+            self.owed |= phase;
+        }
+    }
+
+    /// Looks where a glance was not enough.
+    #[inline]
+    pub fn settle(&mut self, guest: &mut Guest<'_, Mapping>) {
+        let owed = std::mem::take(&mut self.owed);
+        if owed != 0 && self.host.is_some() && guest.host_is_armed(owed, || self.bell.fence()) {
+            self.ring(guest);
+        }
+    }
+
+    #[inline(never)]
+    fn ring(&mut self, guest: &mut Guest<'_, Mapping>) {
+        if let Some(host) = self.host {
             self.bell.ring(host);
             self.counts.rings_sent += 1;
             guest.show(&self.counts);
         }
     }
 
-    /// Nothing to do: looks for a while and sleeps, as this guest is set. True when it has slept, or would have.
+    /// Nothing to do: looks for a while and sleeps, as this guest is set. True when it has slept, or would have. `between` is
+    /// done between two looks, and the clock is read after so many of them.
     #[inline]
-    pub fn rest(&mut self, guest: &mut Guest<'_, Mapping>, between: impl Fn()) -> bool {
-        if self.event.is_none() || guest.wish() == WaitWish::Poll {
+    pub fn rest(
+        &mut self,
+        guest: &mut Guest<'_, Mapping>,
+        between: impl Fn(),
+        looks_per_reading: u32,
+    ) -> bool {
+        let only_looks = self.event.is_none() || guest.wish() == WaitWish::Poll;
+        let news = |guest: &Guest<'_, Mapping>| guest.has_news().then_some(());
+        let looks_first = if only_looks { self.owed != 0 } else { self.adaptive.is_some() };
+        if looks_first && adaptive::look(FIRST_LOOKS, || news(guest)).is_some() {
+            if let Some(learner) = self.adaptive.as_mut().filter(|_| !only_looks) {
+                learner.first_looks = learner.first_looks.saturating_add(1);
+            }
+            return false;
+        }
+        self.settle(guest);
+        if only_looks {
             between();
             return false;
         }
         let start = self.clock.now();
-        if let Some(adaptive) = &mut self.adaptive {
-            let until = self.clock.after(start, Duration::from_nanos(adaptive.look_ns()));
-            loop {
-                if guest.has_news() {
-                    adaptive.learn(self.clock.ns(start, self.clock.now()), false);
+        if let Some(learner) = &mut self.adaptive {
+            let until = learner.until(&self.clock, start);
+            let mut now = start;
+            while now < until {
+                let look = || {
+                    between();
+                    news(guest)
+                };
+                if adaptive::look(looks_per_reading, look).is_some() {
+                    // To the last reading: another one would keep the message waiting.
+                    learner.looked = Some((start, now));
                     return false;
                 }
-                if self.clock.now() >= until {
-                    break;
-                }
-                between();
+                now = self.clock.now();
             }
         }
         self.sleep(guest, start);
@@ -177,8 +254,8 @@ impl Doorbell {
                 self.event = None;
             }
         }
-        if has_news && let Some(adaptive) = &mut self.adaptive {
-            adaptive.learn(self.clock.ns(start, self.clock.now()), slept);
+        if has_news && let Some(learner) = &mut self.adaptive {
+            learner.adaptive.learn(self.clock.ns(start, self.clock.now()), slept);
         }
         guest.beat();
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use ivshmem_proto::adaptive::Adaptive;
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::cpu;
 use ivshmem_proto::doorbell::{AT_PROCESSED, GuestWait, Ring};
@@ -60,6 +60,8 @@ pub struct Initiator<'a> {
     has_no_fences: bool,
     peer_ring: Option<Ring>,
     peer_wait: GuestWait,
+    /// A glance said that the peer does not sleep; a look after a full fence is owed.
+    owes: bool,
     rings_sent: u64,
     rescued: u64,
 }
@@ -83,6 +85,7 @@ impl<'a> Initiator<'a> {
             has_no_fences: cpu::is_tcg(),
             peer_ring: None,
             peer_wait: GuestWait::POLL,
+            owes: false,
             rings_sent: 0,
             rescued: 0,
         })
@@ -232,9 +235,23 @@ impl<'a> Initiator<'a> {
         Ok((status, self.clock.ns(start, seen)))
     }
 
-    /// Rings the peer if it sleeps.
+    /// Rings the peer if a glance shows that it sleeps; else a look after a full fence is owed.
     #[inline]
     fn tell(&mut self) {
+        let (Some(bell), Some(ring)) = (&mut self.way.bell, self.peer_ring) else { return };
+        self.owes = !self.host.guest_seems_armed();
+        if !self.owes {
+            bell.ring(ring);
+            self.rings_sent += 1;
+        }
+    }
+
+    /// Looks where a glance was not enough.
+    #[inline]
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.owes) {
+            return;
+        }
         let (Some(bell), Some(ring)) = (&mut self.way.bell, self.peer_ring) else { return };
         if self.has_no_fences {
             // The fence in `guest_is_armed` would be left out, and the peer's sleep begin unseen.
@@ -252,6 +269,13 @@ impl<'a> Initiator<'a> {
         from: Ticks,
         ready: impl Fn(&Host<'_, Mapping>) -> bool,
     ) -> Result<Option<Ticks>, End> {
+        let looks_first = self.adaptive.is_some() || (self.owes && self.way.event.is_none());
+        if looks_first && adaptive::look(FIRST_LOOKS, || ready(&self.host).then_some(())).is_some() {
+            let seen = self.clock.now();
+            self.learn(from, seen, false);
+            return Ok(Some(seen));
+        }
+        self.settle();
         let deadline = self.clock.after(from, self.way.patience);
         if self.way.event.is_some() {
             return self.wait_asleep(from, deadline, ready);
@@ -303,7 +327,7 @@ impl<'a> Initiator<'a> {
     /// Looks at least once.
     fn look_until(&self, until: Ticks, ready: impl Fn(&Host<'_, Mapping>) -> bool) -> Option<Ticks> {
         loop {
-            let is_ready = ready(&self.host);
+            let is_ready = adaptive::look(LOOKS_PER_READING, || ready(&self.host).then_some(())).is_some();
             let now = self.clock.now();
             if is_ready {
                 return Some(now);

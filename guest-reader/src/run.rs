@@ -12,7 +12,7 @@ use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::guest::Guest;
 use ivshmem_proto::mapping::ControlPage;
 use ivshmem_proto::memory_note::memory_note;
-use ivshmem_proto::report::{ClockReport, GuestReport};
+use ivshmem_proto::report::{ClockReport, GuestReport, GuestThread};
 use ivshmem_proto::wire::{ClockSource, MapKind, MemoryType};
 use ivshmem_proto::{affinity, cpu};
 use nix::sys::utsname::uname;
@@ -202,6 +202,9 @@ fn describe(args: &Args, source: &Source, clock: &Clock, stamp: &Clock) -> anyho
         spin_sleep_ns: args.spin.sleep.as_nanos() as u64,
         wait: source.wait,
         ring: source.ring,
+        // This is the thread that serves. Another machine's numbers would mean nothing to the host.
+        thread: (source.kind == MapKind::File)
+            .then(|| GuestThread { pid: std::process::id(), tid: nix::unistd::gettid().as_raw() as u32 }),
         cpu_pinned: args.cpu,
         rates,
         kernel_release: uts.release().to_string_lossy().into_owned(),

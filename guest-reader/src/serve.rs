@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ivshmem_proto::adaptive::LOOKS_PER_READING;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::{Check, Descriptor, FETCH_SHIFT_BYTES_MAX, INLINE_BYTES_MAX};
@@ -86,13 +87,18 @@ impl Server<'_> {
             let (buffers, log) = (&mut buffers, &mut log);
             match (&mut doorbell, self.spin) {
                 (Some(doorbell), Spin::None) if is_rung => {
-                    self.answer_until(stop, buffers, log, Rung { doorbell, between: || () });
+                    let rung = Rung { doorbell, between: || (), looks_per_reading: LOOKS_PER_READING };
+                    self.answer_until(stop, buffers, log, rung);
                 }
                 (Some(doorbell), Spin::Pause) if is_rung => {
-                    self.answer_until(stop, buffers, log, Rung { doorbell, between: std::hint::spin_loop });
+                    let between = std::hint::spin_loop;
+                    let rung = Rung { doorbell, between, looks_per_reading: LOOKS_PER_READING };
+                    self.answer_until(stop, buffers, log, rung);
                 }
                 (Some(doorbell), Spin::Sleep) if is_rung => {
-                    self.answer_until(stop, buffers, log, Rung { doorbell, between: nap });
+                    // What is done between two looks may take longer than all looking should.
+                    let rung = Rung { doorbell, between: nap, looks_per_reading: 1 };
+                    self.answer_until(stop, buffers, log, rung);
                 }
                 (_, Spin::None) => self.answer_until(stop, buffers, log, Looking(|| ())),
                 (_, Spin::Pause) => self.answer_until(stop, buffers, log, Looking(std::hint::spin_loop)),
@@ -124,14 +130,17 @@ impl Server<'_> {
                         }
                     }
                     Event::Ping { word, token } => {
-                        waiting.tell(&mut self.guest, AT_RECEIVED);
+                        waiting.tell_soon(&mut self.guest, AT_RECEIVED);
                         if self.faults.is_none() || !self.misbehave(word) {
                             self.guest.complete_ping(word, token);
-                            waiting.tell(&mut self.guest, AT_PROCESSED);
+                            waiting.tell_soon(&mut self.guest, AT_PROCESSED);
                         }
                     }
                     Event::Message { word, descriptor } => {
-                        waiting.tell(&mut self.guest, AT_RECEIVED);
+                        match descriptor {
+                            Descriptor::Ping { .. } => waiting.tell_soon(&mut self.guest, AT_RECEIVED),
+                            _ => waiting.tell(&mut self.guest, AT_RECEIVED),
+                        }
                         self.answer(word, descriptor, buffers, stop, &mut waiting);
                     }
                     Event::Invited { session, geometry } => {
@@ -170,6 +179,7 @@ impl Server<'_> {
                 return;
             }
         }
+        waiting.finish(&mut self.guest);
     }
 
     /// Says what became of the fault that was asked for.
@@ -217,7 +227,7 @@ impl Server<'_> {
                 }
                 if self.faults.is_none() || !self.misbehave(word) {
                     self.guest.complete_short(word, Status::Ok, echo, seen.0);
-                    waiting.tell(&mut self.guest, AT_PROCESSED);
+                    waiting.tell_soon(&mut self.guest, AT_PROCESSED);
                 }
             }
             Descriptor::Frame { range, consume, kernel, chunked, check } => {

@@ -16,6 +16,15 @@ pub trait Waiting {
     /// [`ivshmem_proto::doorbell::AT_RECEIVED`]) was stored.
     fn tell(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64);
 
+    /// The same of a ping, after which the next message may come at once: a host that is just falling asleep is rung when
+    /// the next message keeps this guest waiting.
+    fn tell_soon(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
+        self.tell(guest, phase);
+    }
+
+    /// The loop ends: what is still to be told is told.
+    fn finish(&mut self, _: &mut Guest<'_, Mapping>) {}
+
     /// What is to be told to the user.
     fn trouble(&mut self) -> Option<String> {
         None
@@ -59,17 +68,28 @@ pub struct Rung<'a, F> {
     pub doorbell: &'a mut Doorbell,
     /// What is done between two looks.
     pub between: F,
+    /// Looks between two readings of the clock.
+    pub looks_per_reading: u32,
 }
 
 impl<F: Fn()> Waiting for Rung<'_, F> {
     #[inline]
     fn rest(&mut self, guest: &mut Guest<'_, Mapping>) -> bool {
-        self.doorbell.rest(guest, &self.between)
+        self.doorbell.rest(guest, &self.between, self.looks_per_reading)
     }
 
     #[inline]
     fn tell(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
         self.doorbell.tell(guest, phase);
+    }
+
+    #[inline]
+    fn tell_soon(&mut self, guest: &mut Guest<'_, Mapping>, phase: u64) {
+        self.doorbell.tell_soon(guest, phase);
+    }
+
+    fn finish(&mut self, guest: &mut Guest<'_, Mapping>) {
+        self.doorbell.settle(guest);
     }
 
     fn trouble(&mut self) -> Option<String> {

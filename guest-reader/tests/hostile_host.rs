@@ -92,6 +92,7 @@ fn report() -> GuestReport {
         spin_sleep_ns: 20_000,
         wait: GuestWait::POLL,
         ring: None,
+        thread: None,
         cpu_pinned: None,
         rates: RateReport::default(),
         kernel_release: "6.1".into(),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use ivshmem_proto::adaptive::Adaptive;
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::doorbell::Ring;
 use ivshmem_proto::event::{Event, Woken};
@@ -15,8 +15,9 @@ use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
 
-use crate::cli::HostWait;
+use crate::cli::{HostWait, Phases};
 use crate::link::Stopped;
+use crate::native_guest::NativeGuest;
 use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
@@ -45,12 +46,18 @@ pub struct Bell {
     peers: Peers,
     event: Event,
     wait: HostWait,
+    phases: Phases,
     /// Whether it only looks for the time being.
     is_looking: bool,
     adaptive: Adaptive,
+    /// Waits that ended within their first looks, and were not learnt from yet.
+    first_looks: u32,
+    /// A glance said that the guest does not sleep; a look after a full fence is owed.
+    owes: bool,
     guest: Option<Ring>,
     counts: HostCounts,
     vcpus: VcpuThreads,
+    native: Option<NativeGuest>,
 }
 
 impl Bell {
@@ -58,17 +65,21 @@ impl Bell {
     ///
     /// # Errors
     /// No descriptors are to be had.
-    pub fn new(peers: Peers, wait: HostWait) -> anyhow::Result<Self> {
+    pub fn new(peers: Peers, wait: HostWait, phases: Phases) -> anyhow::Result<Self> {
         let event = peers.own_event()?;
         Ok(Self {
             peers,
             event,
             wait,
+            phases,
             is_looking: false,
             adaptive: Adaptive::default(),
+            first_looks: 0,
+            owes: false,
             guest: None,
             counts: HostCounts::default(),
             vcpus: VcpuThreads::default(),
+            native: None,
         })
     }
 
@@ -102,6 +113,12 @@ impl Bell {
         self.vcpus.cpu_ns()
     }
 
+    /// CPU time of the thread that answers, of a guest that is a process of this host; `None` of any other.
+    #[must_use]
+    pub fn native_cpu_ns(&self) -> Option<u64> {
+        self.native.as_ref()?.cpu_ns()
+    }
+
     /// Whether waits are sleeps at present.
     #[must_use]
     #[inline(always)]
@@ -109,17 +126,29 @@ impl Bell {
         self.wait != HostWait::Poll && !self.is_looking
     }
 
+    /// Whether waits are sleeps at present, and RECEIVED is not one of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn sleeps_through_received(&self) -> bool {
+        self.sleeps() && self.phases == Phases::Processed
+    }
+
     /// Has this host look for a while, or wait as told again.
     pub fn look_only(&mut self, only: bool) {
         self.is_looking = only;
     }
 
-    /// A guest has joined: learns how to ring it. `vcpus` are its own.
+    /// A guest has joined: learns how to ring it. `vcpus` are its own, or it is `native`.
     ///
     /// # Errors
     /// It is not at this server, or it cannot ring and this host was to sleep.
-    pub fn meet(&mut self, guest: &GuestReport, vcpus: VcpuThreads) -> anyhow::Result<()> {
-        self.vcpus = vcpus;
+    pub fn meet(
+        &mut self,
+        guest: &GuestReport,
+        vcpus: VcpuThreads,
+        native: Option<NativeGuest>,
+    ) -> anyhow::Result<()> {
+        (self.vcpus, self.native) = (vcpus, native);
         ensure!(
             guest.wait.can_ring || self.wait == HostWait::Poll,
             "the guest cannot ring: it is no peer of the server (it maps a file, or its device is ivshmem-plain); start it \
@@ -145,8 +174,36 @@ impl Bell {
     /// After a message was published: rings the guest if it sleeps.
     #[inline(always)]
     pub fn tell(&mut self, host: &Host<'_, Mapping>) {
+        self.owes = false;
         if self.guest.is_some() && host.guest_is_armed() {
             self.ring();
+        }
+    }
+
+    /// The same at a glance, before a wait for the answer. A guest that is just falling asleep may be missed; the wait makes
+    /// up for it ([`Self::settle`]) when the answer does not come at once.
+    #[inline(always)]
+    pub fn tell_soon(&mut self, host: &Host<'_, Mapping>) {
+        if self.guest.is_some() {
+            self.owes = !host.guest_seems_armed();
+            if !self.owes {
+                self.ring();
+            }
+        }
+    }
+
+    /// Whether a glance was not enough.
+    #[must_use]
+    #[inline(always)]
+    pub fn owes(&self) -> bool {
+        self.owes
+    }
+
+    /// Looks where a glance was not enough.
+    #[inline(always)]
+    pub fn settle(&mut self, host: &Host<'_, Mapping>) {
+        if self.owes {
+            self.tell(host);
         }
     }
 
@@ -182,19 +239,30 @@ impl Bell {
         }
     }
 
-    /// Looks for as long as recent waits took, if this host adapts; `None` when that was in vain.
+    /// Looks for as long as recent waits took, if this host adapts; `None` when that was in vain. Whoever is owed a ring has
+    /// it then.
+    #[inline]
     pub fn look_first<T>(
         &mut self,
+        host: &Host<'_, Mapping>,
         clock: &Clock,
         start: Ticks,
-        mut ready: impl FnMut() -> Option<T>,
+        ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
     ) -> Option<(T, Ticks)> {
         if self.wait != HostWait::Adaptive {
+            self.settle(host);
             return None;
         }
+        if let Some(found) = adaptive::look(FIRST_LOOKS, || ready(host)) {
+            let now = clock.now();
+            self.first_looks = self.first_looks.saturating_add(1);
+            return Some((found, now));
+        }
+        self.settle(host);
+        self.adaptive.learn_first_looks(std::mem::take(&mut self.first_looks));
         let until = clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
         loop {
-            let found = ready();
+            let found = adaptive::look(LOOKS_PER_READING, || ready(host));
             let now = clock.now();
             if let Some(found) = found {
                 self.adaptive.learn(clock.ns(start, now), false);

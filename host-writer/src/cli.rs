@@ -32,6 +32,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = HostWait::Poll, requires = "server")]
     pub wait: HostWait,
 
+    /// With --wait doorbell or adaptive: which of a latency message's acknowledgements to be rung for. Being rung for RECEIVED
+    /// makes the guest ring before it answers; --wait poll sees both without a bell
+    #[arg(long, value_enum, default_value_t = Phases::Processed, requires = "server", conflicts_with = "broadcast")]
+    pub phases: Phases,
+
     /// With --server: the vector that the guest rings
     #[arg(long, value_name = "N", default_value_t = 0, requires = "server", value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
     pub vector: u16,
@@ -269,6 +274,15 @@ impl HostWait {
             Self::Adaptive => "adaptive",
         }
     }
+}
+
+/// `--phases`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Phases {
+    /// PROCESSED only: `received_ns` is not known
+    Processed,
+    /// RECEIVED, too: up to two bells a message
+    Both,
 }
 
 /// `--preset`.

@@ -16,7 +16,7 @@ pub use bandwidth::BandwidthPlan;
 pub use broadcast::BroadcastPlan;
 pub use payload::{Mode, PayloadSize};
 
-use crate::cli::{Args, Circumstances, FrameList, HostWait, LatencyArgs, ModeName, Record};
+use crate::cli::{Args, Circumstances, FrameList, HostWait, LatencyArgs, ModeName, Phases, Record};
 use crate::schedule::Arrivals;
 
 /// A validated request. Constructed from [`Args`] only.
@@ -60,8 +60,22 @@ pub struct Server {
     pub socket: PathBuf,
     /// How this side waits.
     pub wait: HostWait,
+    /// What it is rung for.
+    pub phases: Phases,
     /// Where it is rung.
     pub vector: u16,
+}
+
+impl Server {
+    /// How this side waits, as files name it: `doorbell=both` is told of RECEIVED, too. Who polls sees it anyhow.
+    #[must_use]
+    pub const fn wait_name(&self) -> &'static str {
+        match (self.wait, self.phases) {
+            (HostWait::Doorbell, Phases::Both) => "doorbell=both",
+            (HostWait::Adaptive, Phases::Both) => "adaptive=both",
+            (wait, _) => wait.name(),
+        }
+    }
 }
 
 /// What the terminal shows.
@@ -208,7 +222,12 @@ impl TryFrom<Args> for Config {
         };
         Ok(Self {
             shm: args.shm,
-            server: args.server.map(|socket| Server { socket, wait: args.wait, vector: args.vector }),
+            server: args.server.map(|socket| Server {
+                socket,
+                wait: args.wait,
+                phases: args.phases,
+                vector: args.vector,
+            }),
             lane: args.lane,
             broadcast,
             out: args.out,

@@ -14,8 +14,8 @@ use crate::usage::DoorbellFacts;
 
 /// The columns.
 pub const HEADER: &str = "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,received_ns,guest_wake_ns,host_wake_ns,\
-                          oneway_bound_ns,host_cpu_ns_per_message,vcpu_cpu_ns_per_message,rings_to_guest,rings_to_host,\
-                          interrupts,coalesced,missed,status";
+                          oneway_bound_ns,host_cpu_ns_per_message,vcpu_cpu_ns_per_message,guest_cpu_ns_per_message,\
+                          rings_to_guest,rings_to_host,interrupts,coalesced,missed,status";
 
 /// Room a row may take, for allocating the file beforehand.
 pub const ROW_BYTES_MAX: u64 = 256;
@@ -56,9 +56,10 @@ pub fn write(out: &mut dyn Write, samples: &[Sample], common: &Common<'_>, clock
     let bound = or_empty(one_way.and_then(|way| way.bound_ns));
     let before = format!("{},{},{rate},{load}", facts.guest_wait, facts.host_wait);
     let after = format!(
-        "{bound},{},{},{},{},{},{},{}",
+        "{bound},{},{},{},{},{},{},{},{}",
         or_empty(facts.host_cpu_ns_per_message),
         or_empty(facts.vcpu_cpu_ns_per_message),
+        or_empty(facts.guest_cpu_ns_per_message),
         facts.rings_to_guest,
         facts.rings_to_host,
         facts.interrupts,
@@ -97,6 +98,7 @@ mod tests {
             messages: 2,
             host_cpu_ns_per_message: Some(5000.5),
             vcpu_cpu_ns_per_message: None,
+            guest_cpu_ns_per_message: Some(7000.0),
             rings_to_guest: 2,
             rings_to_host: 3,
             interrupts: 1,
@@ -127,9 +129,9 @@ mod tests {
     #[test]
     fn a_row_has_a_field_for_each_column_and_an_empty_one_for_what_was_not_measured() {
         insta::assert_snapshot!(text(Pace::Closed(Duration::ZERO), None), @r"
-        iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,received_ns,guest_wake_ns,host_wake_ns,oneway_bound_ns,host_cpu_ns_per_message,vcpu_cpu_ns_per_message,rings_to_guest,rings_to_host,interrupts,coalesced,missed,status
-        1,adaptive=uio,doorbell,max,idle,50000,,,,,5000.5,,2,3,1,1,0,ok
-        2,adaptive=uio,doorbell,max,idle,,,,,,5000.5,,2,3,1,1,0,timeout_received
+        iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,received_ns,guest_wake_ns,host_wake_ns,oneway_bound_ns,host_cpu_ns_per_message,vcpu_cpu_ns_per_message,guest_cpu_ns_per_message,rings_to_guest,rings_to_host,interrupts,coalesced,missed,status
+        1,adaptive=uio,doorbell,max,idle,50000,,,,,5000.5,,7000,2,3,1,1,0,ok
+        2,adaptive=uio,doorbell,max,idle,,,,,,5000.5,,7000,2,3,1,1,0,timeout_received
         ");
     }
 
@@ -138,6 +140,6 @@ mod tests {
         let paused = text(Pace::Closed(Duration::from_millis(2)), Some("cpu=1,io=1"));
         assert!(paused.contains("\n1,adaptive=uio,doorbell,500,\"cpu=1,io=1\",50000,"), "{paused}");
         let mut reader = csv::Reader::from_reader(paused.as_bytes());
-        assert_eq!(reader.records().map(Result::unwrap).map(|row| row.len()).collect::<Vec<_>>(), [18, 18]);
+        assert_eq!(reader.records().map(Result::unwrap).map(|row| row.len()).collect::<Vec<_>>(), [19, 19]);
     }
 }

@@ -10,8 +10,10 @@ use hdrhistogram::Histogram;
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::Operation;
-use ivshmem_proto::doorbell::AT_PROCESSED;
+use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED};
 use ivshmem_proto::geometry::{Geometry, PayloadRange};
+use ivshmem_proto::host::Host;
+use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
 use ivshmem_proto::token::{Secret, random_u64};
 use ivshmem_proto::wire::Kind;
@@ -398,7 +400,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         };
         let sequence = published.map_err(|_| Stopped::Exhausted)?;
         if RUNG {
-            link.tell();
+            link.tell_soon();
         }
         let mut sample = Sample {
             start,
@@ -408,21 +410,21 @@ impl<const RUNG: bool> Sender<RUNG> {
             seen_ticks: 0,
             status: RowStatus::TimeoutReceived,
         };
-        // Being told of RECEIVED would make the guest ring once more before it answers: who sleeps does without.
-        let processed = if RUNG && link.bell.as_ref().is_some_and(Bell::sleeps) {
-            let told =
-                link.wait_told(start, AT_PROCESSED, |host| host.is_processed(sequence).then_some(()))?;
+        // Being told of RECEIVED makes the guest ring once more before it answers: who sleeps does without unless asked.
+        let processed = if RUNG && link.bell.as_ref().is_some_and(Bell::sleeps_through_received) {
+            let told = Self::wait(link, start, AT_PROCESSED, |host| host.is_processed(sequence))?;
             if told.is_none() && link.host.is_received(sequence) {
                 sample.status = RowStatus::TimeoutProcessed;
             }
-            told.map(|((), seen)| seen)
+            told
         } else {
-            let Some(received) = link.looked_for(start, |host| host.is_received(sequence))? else {
+            let Some(received) = Self::wait(link, start, AT_RECEIVED, |host| host.is_received(sequence))?
+            else {
                 return Ok((sequence, sample));
             };
             sample.received_ticks = Some(received.0.saturating_sub(start.0));
             sample.status = RowStatus::TimeoutProcessed;
-            link.looked_for(received, |host| host.is_processed(sequence))?
+            Self::wait(link, received, AT_PROCESSED, |host| host.is_processed(sequence))?
         };
         let Some(processed) = processed else { return Ok((sequence, sample)) };
         let answer = link.host.processed();
@@ -433,6 +435,21 @@ impl<const RUNG: bool> Sender<RUNG> {
         sample.seen_ticks = answer.seen_ticks;
         sample.processed_ticks = Some(processed.0.saturating_sub(start.0));
         Ok((sequence, sample))
+    }
+
+    /// The moment an acknowledgement was seen, as this host waits: asleep until rung for `phase`, or looking.
+    #[inline(always)]
+    fn wait(
+        link: &mut Link<'_>,
+        from: Ticks,
+        phase: u64,
+        is_acknowledged: impl Fn(&Host<'_, Mapping>) -> bool,
+    ) -> Result<Option<Ticks>, Stopped> {
+        if !RUNG {
+            return link.looked_for(from, is_acknowledged);
+        }
+        let told = link.wait_told(from, phase, |host| is_acknowledged(host).then_some(()))?;
+        Ok(told.map(|((), seen)| seen))
     }
 
     /// Puts a word that depends on the token at the payload's end and returns it as the guest will read it; zero without

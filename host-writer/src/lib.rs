@@ -49,6 +49,7 @@ pub mod load;
 pub mod load_spec;
 pub mod measure;
 pub mod median;
+pub mod native_guest;
 pub mod one_way;
 pub mod output;
 pub mod percentiles;

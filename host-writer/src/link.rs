@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
+use ivshmem_proto::adaptive::{self, FIRST_LOOKS};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::descriptor::{Operation, RawDescriptor};
 use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED, Ring};
@@ -346,6 +347,26 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// The same before a wait for the answer: a guest that is just falling asleep is rung during that wait.
+    #[inline(always)]
+    pub fn tell_soon(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            bell.tell_soon(&self.host);
+        }
+    }
+
+    /// Before a wait by looking: looks a few times, and then whether the guest was just falling asleep.
+    #[inline(always)]
+    fn settle_unless<T>(&mut self, ready: impl Fn(&Host<'_, Mapping>) -> Option<T>) {
+        let host = &self.host;
+        if let Some(bell) = &mut self.bell
+            && bell.owes()
+            && adaptive::look(FIRST_LOOKS, || ready(host)).is_none()
+        {
+            bell.settle(host);
+        }
+    }
+
     /// Waits until `ready` holds for the host's half, as this host waits: asleep until rung for one of `phases`
     /// ([`AT_PROCESSED`], [`AT_RECEIVED`]), or looking. Yields the moment, too.
     ///
@@ -358,7 +379,8 @@ impl<'a> Link<'a> {
         ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
     ) -> Result<Option<(T, Ticks)>, Stopped> {
         if !self.bell.as_ref().is_some_and(Bell::sleeps) {
-            return match self.wait(from, ready) {
+            self.settle_unless(&ready);
+            return match self.wait(from, &ready) {
                 Waited::Done(value) => Ok(Some((value, self.clock.now()))),
                 Waited::TimedOut => Ok(None),
                 Waited::Stopped => Err(Stopped::Interrupted),
@@ -375,8 +397,7 @@ impl<'a> Link<'a> {
     ) -> Result<Option<(T, Ticks)>, Stopped> {
         let (clock, host) = (self.clock, &mut self.host);
         let Some(bell) = &mut self.bell else { return Ok(None) };
-        let start = clock.now();
-        if let Some(found) = bell.look_first(clock, start, || ready(host)) {
+        if let Some(found) = bell.look_first(host, clock, from, &ready) {
             return Ok(Some(found));
         }
         let deadline = Ticks(from.0.saturating_add(self.timeout_ticks));
@@ -388,7 +409,7 @@ impl<'a> Link<'a> {
             let left = Duration::from_nanos(clock.ns(now, deadline));
             match bell.sleep_unless(host, clock, phases, left, &ready) {
                 Slept::Ready(found, seen) => {
-                    bell.learn(clock.ns(start, seen));
+                    bell.learn(clock.ns(from, seen));
                     return Ok(Some((found, seen)));
                 }
                 Slept::InVain => {}
@@ -433,6 +454,7 @@ impl<'a> Link<'a> {
         from: Ticks,
         is_acknowledged: impl Fn(&Host<'_, Mapping>) -> bool,
     ) -> Result<Option<Ticks>, Stopped> {
+        self.settle_unless(|host| is_acknowledged(host).then_some(()));
         match self.wait(from, |host| is_acknowledged(host).then_some(())) {
             Waited::Done(()) => Ok(Some(self.clock.now())),
             Waited::TimedOut => Ok(None),

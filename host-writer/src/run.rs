@@ -23,6 +23,7 @@ use crate::interference::{Counters, GapWatch, Interference};
 use crate::link::{Link, Stopped};
 use crate::load::Load;
 use crate::measure::Test;
+use crate::native_guest::NativeGuest;
 use crate::one_way::PeerClock;
 use crate::region::Region;
 use crate::run_json::{Head, HostCandidate, LoadFacts, RegionFacts, RunJson};
@@ -97,7 +98,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let (clock, host_facts) = HostFacts::settle(asked, &vcpu_cpus)?;
 
     let bell = match (peers, &config.server) {
-        (Some(peers), Some(server)) => Some(Bell::new(peers, server.wait)?),
+        (Some(peers), Some(server)) => Some(Bell::new(peers, server.wait, server.phases)?),
         _ => None,
     };
     let mut link = Link::open(map, &geometry, &clock, &stop, config.timeout, bell);
@@ -109,7 +110,8 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let (vm, vm_beside) = vm_info::of_guest(vm, guest.map_kind);
     let vcpus = VcpuThreads::of(vm.as_ref());
     if let Some(bell) = &mut link.bell {
-        bell.meet(&guest, vcpus.clone())?;
+        let native = if vm.is_none() { NativeGuest::of(guest.map_kind, guest.thread, map) } else { None };
+        bell.meet(&guest, vcpus.clone(), native)?;
     }
     if let Some(kernel) = config.bandwidth.as_ref().and_then(|plan| plan.guest_kernel) {
         let has = feature_names(guest.cpu_features);

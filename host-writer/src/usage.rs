@@ -7,7 +7,7 @@ use ivshmem_proto::report::GuestReport;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::bell::HostCounts;
+use crate::bell::{Bell, HostCounts};
 use crate::config::Server;
 use crate::link::Link;
 
@@ -21,6 +21,8 @@ pub struct Usage {
     pub host_cpu_ns: u64,
     /// CPU time of the guest's vCPUs; `None` where they are not known.
     pub vcpu_cpu_ns: Option<u64>,
+    /// CPU time of the thread that answers, of a guest that is a process of this host; `None` of any other.
+    pub guest_cpu_ns: Option<u64>,
     /// What the host counted.
     pub host: HostCounts,
     /// What the guest counted.
@@ -36,8 +38,9 @@ impl Usage {
             .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
         Self {
             host_cpu_ns,
-            vcpu_cpu_ns: link.bell.as_ref().and_then(crate::bell::Bell::vcpu_cpu_ns),
-            host: link.bell.as_ref().map(crate::bell::Bell::counts).unwrap_or_default(),
+            vcpu_cpu_ns: link.bell.as_ref().and_then(Bell::vcpu_cpu_ns),
+            guest_cpu_ns: link.bell.as_ref().and_then(Bell::native_cpu_ns),
+            host: link.bell.as_ref().map(Bell::counts).unwrap_or_default(),
             guest: link.host.guest_counts(),
         }
     }
@@ -56,9 +59,11 @@ impl Usage {
     /// What came since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
+        let came = |now: Option<u64>, was| now.zip(was).map(|(now, was): (u64, u64)| now.saturating_sub(was));
         Self {
             host_cpu_ns: self.host_cpu_ns.saturating_sub(before.host_cpu_ns),
-            vcpu_cpu_ns: self.vcpu_cpu_ns.zip(before.vcpu_cpu_ns).map(|(now, was)| now.saturating_sub(was)),
+            vcpu_cpu_ns: came(self.vcpu_cpu_ns, before.vcpu_cpu_ns),
+            guest_cpu_ns: came(self.guest_cpu_ns, before.guest_cpu_ns),
             host: HostCounts {
                 rings_sent: self.host.rings_sent - before.host.rings_sent,
                 interrupts: self.host.interrupts - before.host.interrupts,
@@ -84,7 +89,7 @@ pub struct DoorbellFacts {
     pub guest_vector: Option<u16>,
     /// How the guest waits: `poll`, `uio`, `vfio`, `doorbell`, or `adaptive=` one of these.
     pub guest_wait: String,
-    /// How the host waits.
+    /// How the host waits: `poll`, `doorbell`, `adaptive`, the latter two with `=both` when it is told of RECEIVED, too.
     pub host_wait: &'static str,
     /// Messages that count.
     pub messages: u64,
@@ -92,6 +97,8 @@ pub struct DoorbellFacts {
     pub host_cpu_ns_per_message: Option<f64>,
     /// CPU time of the guest's vCPUs a message; null where they are not known.
     pub vcpu_cpu_ns_per_message: Option<f64>,
+    /// CPU time a message of the thread that answers, of a guest that is a process of this host; null of any other.
+    pub guest_cpu_ns_per_message: Option<f64>,
     /// Times the host rang the guest.
     pub rings_to_guest: u64,
     /// Times the guest rang the host.
@@ -128,10 +135,11 @@ impl DoorbellFacts {
             guest_peer: ring.map(|ring| ring.peer),
             guest_vector: ring.map(|ring| ring.vector),
             guest_wait: guest.wait.to_string(),
-            host_wait: server.wait.name(),
+            host_wait: server.wait_name(),
             messages,
             host_cpu_ns_per_message: each(usage.host_cpu_ns),
             vcpu_cpu_ns_per_message: usage.vcpu_cpu_ns.and_then(each),
+            guest_cpu_ns_per_message: usage.guest_cpu_ns.and_then(each),
             rings_to_guest: usage.host.rings_sent,
             rings_to_host: usage.guest.rings_sent,
             interrupts: usage.guest.interrupts,
@@ -146,18 +154,22 @@ impl DoorbellFacts {
     #[must_use]
     pub fn lines(&self) -> String {
         let us = |ns: Option<f64>| ns.map_or_else(|| "n/a".to_owned(), |ns| format!("{:.1}", ns / 1e3));
+        let (whose, other) = match self.guest_cpu_ns_per_message {
+            Some(_) => ("guest", self.guest_cpu_ns_per_message),
+            None => ("vCPU", self.vcpu_cpu_ns_per_message),
+        };
         let mut text = format!("doorbell guest waits by {}, host by {}", self.guest_wait, self.host_wait);
         if self.messages > 0 {
             text += &format!(
                 "\n         {} rings to the guest ({} interrupts), {} to the host ({}); {} missed\n         CPU a message: host {} us, \
-                 vCPU {} us",
+                 {whose} {} us",
                 self.rings_to_guest,
                 self.interrupts,
                 self.rings_to_host,
                 self.host_interrupts,
                 self.missed,
                 us(self.host_cpu_ns_per_message),
-                us(self.vcpu_cpu_ns_per_message)
+                us(other)
             );
         }
         text
@@ -173,11 +185,13 @@ mod tests {
         let at = |n: u64, vcpu_cpu_ns| Usage {
             host_cpu_ns: n,
             vcpu_cpu_ns,
+            guest_cpu_ns: vcpu_cpu_ns,
             host: HostCounts { rings_sent: n, interrupts: 2 * n, rescued: 0 },
             guest: GuestCounts { interrupts: n, rings_sent: 3 * n, rescued: n },
         };
         assert_eq!(at(7, Some(9)).since(&at(5, Some(4))), at(2, Some(5)));
-        assert_eq!(at(7, None).since(&at(5, Some(4))).vcpu_cpu_ns, None);
+        let since = at(7, None).since(&at(5, Some(4)));
+        assert_eq!((since.vcpu_cpu_ns, since.guest_cpu_ns), (None, None));
         // A guest that counts backwards.
         assert_eq!(at(7, None).guest.since(&at(8, None).guest), GuestCounts::default());
     }
@@ -195,6 +209,7 @@ mod tests {
             messages: 10,
             host_cpu_ns_per_message: Some(12_345.0),
             vcpu_cpu_ns_per_message: None,
+            guest_cpu_ns_per_message: None,
             rings_to_guest: 10,
             rings_to_host: 11,
             interrupts: 9,
@@ -208,6 +223,8 @@ mod tests {
                  10 rings to the guest (9 interrupts), 11 to the host (8); 0 missed
                  CPU a message: host 12.3 us, vCPU n/a us
         ");
+        let native = DoorbellFacts { guest_cpu_ns_per_message: Some(7_000.0), ..facts.clone() };
+        assert!(native.lines().ends_with("CPU a message: host 12.3 us, guest 7.0 us"), "{}", native.lines());
         let frames_only = DoorbellFacts { messages: 0, ..facts };
         assert_eq!(frames_only.lines(), "doorbell guest waits by uio, host by doorbell");
     }

@@ -61,7 +61,7 @@ impl VcpuThreads {
 }
 
 /// The first field: nanoseconds spent on a CPU.
-fn cpu_in(schedstat: &str) -> Option<u64> {
+pub(crate) fn cpu_in(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().next()?.parse().ok()
 }
 

@@ -4,10 +4,16 @@
 
 mod common;
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use common::{Place, Server, assert_no_leftovers, complaint, stderr};
+use common::double::{answer, guest_rung};
+use common::{Place, Server, assert_no_leftovers, complaint, guest_reader, stderr};
+use ivshmem_proto::doorbell::{GuestWait, Ring};
+use ivshmem_proto::peers::Peers;
+use ivshmem_proto::wire::WaitSource;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -54,8 +60,9 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
     assert_eq!((&doorbell["guest_peer"], &doorbell["guest_vector"]), (&0.into(), &1.into()));
     assert_eq!((&doorbell["host_peer"], &doorbell["host_vector"]), (&1.into(), &0.into()));
     assert!(doorbell["host_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
-    // A native guest has no vCPUs.
+    // A native guest has no vCPUs, but a thread.
     assert_eq!(doorbell["vcpu_cpu_ns_per_message"], Value::Null);
+    assert!(doorbell["guest_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
     assert!(doorbell["rings_to_guest"].as_u64().unwrap() > 0, "{doorbell}");
     assert!(doorbell["rings_to_host"].as_u64().unwrap() > 0, "{doorbell}");
 
@@ -80,8 +87,71 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
         for column in ["rings_to_guest", "rings_to_host", "interrupts", "coalesced", "missed"] {
             assert_eq!(row[column], doorbell[column].to_string(), "{column}");
         }
+        assert_eq!(
+            row["guest_cpu_ns_per_message"].parse::<f64>().unwrap(),
+            doorbell["guest_cpu_ns_per_message"].as_f64().unwrap()
+        );
     }
     assert_no_leftovers(&place.out());
+}
+
+#[test]
+fn a_host_that_sleeps_can_be_told_of_both_phases() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    for (wait, name) in [("doorbell", "doorbell=both"), ("adaptive", "adaptive=both")] {
+        let told = ["--phases", "both", "--interval", "1ms"];
+        let doorbell = run_well(&place, &server, &[&messages("300", wait)[..], &told].concat());
+        assert_eq!(doorbell["host_wait"], name);
+        let rows = place.rows("doorbell_results.csv");
+        assert_eq!(rows.len(), 300);
+        for row in rows {
+            let ns =
+                |column: &str| row[column].parse::<u64>().unwrap_or_else(|_| panic!("{column}: {row:?}"));
+            assert!(ns("received_ns") <= ns("rtt_ns"), "{row:?}");
+            assert_eq!((row["host_wait"].as_str(), row["status"].as_str()), (name, "ok"));
+        }
+    }
+    // Back to back, where the second acknowledgement may come while this host falls asleep for it.
+    run_well(&place, &server, &[&messages("3000", "doorbell")[..], &["--phases", "both"]].concat());
+    assert!(place.statuses("latency_results.csv").iter().all(|status| status == "ok"));
+}
+
+#[test]
+fn bells_that_nobody_meant_wake_and_harm_nobody() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    let mut stranger = Peers::join(&server.socket, 0, Duration::from_secs(5)).unwrap();
+    let guest = Ring { peer: 0, vector: 0 };
+    let host = Ring { peer: stranger.own_ring().peer + 1, vector: 0 };
+    // Before anybody has a session, and then in the middle of one.
+    assert!((0..100).all(|_| stranger.ring(guest)) && !stranger.ring(host));
+    let paced = [&messages("500", "doorbell")[..], &["--interval", "500us"]].concat();
+    let child = server.host(&place, &paced).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(stranger.wait_for(host, Duration::from_secs(30)), "the host has joined");
+    let is_rung = AtomicBool::new(true);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while is_rung.load(Ordering::Relaxed) {
+                stranger.ring(guest);
+                stranger.ring(host);
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        is_rung.store(false, Ordering::Relaxed);
+        output
+    });
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(place.statuses("latency_results.csv").iter().all(|status| status == "ok"));
+    let doorbell = &place.run_json()["doorbell"];
+    let count = |key: &str| doorbell[key].as_u64().unwrap();
+    assert_eq!(count("missed"), 0, "{doorbell}");
+    assert!(count("interrupts") > 0 && count("host_interrupts") > 0, "{doorbell}");
 }
 
 #[test]
@@ -233,6 +303,9 @@ fn what_cannot_work_is_one_clear_line() {
     let mut lines = Vec::new();
     let vector = [&messages("10", "doorbell")[..], &["--vector", "7"]].concat();
     lines.push(refused(&place, &server.host(&place, &vector).output().unwrap()));
+    let mut guest = Command::new(guest_reader());
+    let guest = guest.args(["--wait", "doorbell", "--vector", "2", "--server"]).arg(&server.socket);
+    lines.push(refused(&place, &guest.output().unwrap()));
     {
         // On the server's region, and no peer of it.
         let _guest = place.guest(&[]);
@@ -255,6 +328,24 @@ fn what_cannot_work_is_one_clear_line() {
 }
 
 #[test]
+fn a_guest_that_is_rung_where_nobody_is_is_refused_in_one_line() {
+    let _alone = alone();
+    // A peer that the server does not know, and a vector that the guest's device has and the server has not.
+    for (peer, vector, expected) in [
+        (99, 0, "the guest says that it is peer 99, and this server knows no such peer"),
+        (0, 2, "the guest says that it is rung at peer 0 vector 2, but that peer has 2 vectors"),
+    ] {
+        let place = Place::new();
+        let server = Server::start(&place, &place.region.display().to_string(), "1M");
+        let _peer = Peers::join(&server.socket, 0, Duration::from_secs(5)).unwrap();
+        let wait = GuestWait { source: WaitSource::Uio, adaptive: false, can_ring: true };
+        let _guest = guest_rung(&place, wait, Some(Ring { peer, vector }), answer);
+        let line = refused(&place, &server.host(&place, &messages("10", "doorbell")).output().unwrap());
+        assert!(line.starts_with("1: ") && line.contains(expected), "{line}");
+    }
+}
+
+#[test]
 fn flags_of_a_doorbell_need_a_server() {
     let _alone = alone();
     let place = Place::new();
@@ -264,6 +355,8 @@ fn flags_of_a_doorbell_need_a_server() {
         &["--server", "/s", "--shm", "/dev/shm/x"],
         // More than any peer can have.
         &["--server", "/s", "--vector", "2048"],
+        &["--phases", "both"],
+        &["--server", "/s", "--phases", "both", "--broadcast", "2"],
     ] {
         assert_eq!(place.bare_host(args).output().unwrap().status.code(), Some(2), "{args:?}");
     }

@@ -10,11 +10,28 @@
 pub const WAKE_NS: u64 = 100_000;
 /// How long to look in any case: less than the system calls of a sleep take.
 pub const LOOK_NS_MIN: u64 = 2_000;
+/// How long to look at the least where waits are short: a timer's tick or an interrupt on the other side is no reason to sleep.
+pub const LOOK_NS_BUSY: u64 = 20_000;
 /// Of so many sleeps in a row the last is preceded by a long look. A sleeper sees waits with a wake-up's length added, and
 /// would never find out that they have become short.
 const PROBE_EVERY: u32 = 32;
 /// The estimate's upper end: from here it is below [`WAKE_NS`] after a dozen shorter waits.
 const ESTIMATE_NS_MAX: u64 = 2 * WAKE_NS;
+
+/// Looks before the clock is read for the first time, and before it is looked, after a full fence, whether the other side is
+/// just falling asleep. Messages that follow each other at once are found by these looks, for which nothing but the look is
+/// paid; they take about a microsecond, so that whoever they keep waiting for a bell does not notice.
+pub const FIRST_LOOKS: u32 = 512;
+/// Looks between two readings of the clock after that: a reading costs as much as several looks, and under TCG many.
+pub const LOOKS_PER_READING: u32 = 16;
+/// So many short waits bring any estimate down to nothing: 15/16 to the power of this, times [`ESTIMATE_NS_MAX`].
+const FORGETTING: u32 = 192;
+
+/// Looks so many times; yields what was found.
+#[inline(always)]
+pub fn look<T>(times: u32, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    (0..times).find_map(|_| ready())
+}
 
 /// The state of one waiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +48,7 @@ impl Default for Adaptive {
 }
 
 impl Adaptive {
-    /// How long to look before sleeping this time, in nanoseconds: twice the estimate, from [`LOOK_NS_MIN`] to
+    /// How long to look before sleeping this time, in nanoseconds: twice the estimate, from [`LOOK_NS_BUSY`] to
     /// [`WAKE_NS`], and as little as possible where waits are longer than a wake-up.
     #[must_use]
     #[inline]
@@ -42,7 +59,15 @@ impl Adaptive {
         if self.estimate_ns > WAKE_NS {
             LOOK_NS_MIN
         } else {
-            (2 * self.estimate_ns).clamp(LOOK_NS_MIN, WAKE_NS)
+            (2 * self.estimate_ns).clamp(LOOK_NS_BUSY, WAKE_NS)
+        }
+    }
+
+    /// So many waits ended within their [`FIRST_LOOKS`].
+    #[inline]
+    pub fn learn_first_looks(&mut self, waits: u32) {
+        for _ in 0..waits.min(FORGETTING) {
+            self.learn(0, false);
         }
     }
 
@@ -90,8 +115,8 @@ mod tests {
         let mut adaptive = Adaptive::default();
         assert_eq!(adaptive.look_ns(), WAKE_NS);
         assert_eq!(run(&mut adaptive, [400; 1000], 50_000).0, 0);
-        assert_eq!(adaptive.look_ns(), LOOK_NS_MIN);
-        assert_eq!(run(&mut adaptive, [20_000; 1000], 50_000).0, 15, "until the estimate has grown");
+        assert_eq!(adaptive.look_ns(), LOOK_NS_BUSY);
+        assert_eq!(run(&mut adaptive, [LOOK_NS_BUSY; 1000], 50_000).0, 0);
         assert!((35_000..WAKE_NS).contains(&adaptive.look_ns()), "{}", adaptive.look_ns());
         let (slept, _) = run(&mut adaptive, [1_000_000; 1000], 50_000);
         assert_eq!((slept, adaptive.look_ns()), (1000, LOOK_NS_MIN));
@@ -101,6 +126,7 @@ mod tests {
     fn a_sleeper_finds_out_that_waits_became_short_even_if_wake_ups_are_slow() {
         let mut adaptive = Adaptive::default();
         run(&mut adaptive, [1_000_000; 1000], 500_000);
+        assert_eq!(adaptive.look_ns(), LOOK_NS_MIN);
         let (slept, _) = run(&mut adaptive, [20_000; 1000], 500_000);
         assert!(slept <= PROBE_EVERY as usize, "{slept}");
         assert_eq!(run(&mut adaptive, [20_000; 1000], 500_000).0, 0);
@@ -127,6 +153,28 @@ mod tests {
             let least = wait_ns.min(WAKE_NS) * 10_000;
             assert!(cost_ns <= 2 * least + 5_000_000, "{wait_ns}: {cost_ns} against {least}");
         }
+    }
+
+    #[test]
+    fn waits_that_end_at_once_are_learnt_together_as_one_by_one() {
+        for count in [0, 1, 7, 192, 193, 100_000] {
+            let mut adaptive = Adaptive::default();
+            run(&mut adaptive, [1_000_000; 100], 50_000);
+            let (mut together, mut one_by_one) = (adaptive, adaptive);
+            together.learn_first_looks(count);
+            (0..count).for_each(|_| one_by_one.learn(0, false));
+            assert_eq!(together, one_by_one, "{count}");
+        }
+    }
+
+    #[test]
+    fn looks_end_with_what_was_looked_for() {
+        let mut looks = 0;
+        let mut third = || {
+            looks += 1;
+            (looks == 3).then_some('x')
+        };
+        assert_eq!((look(2, &mut third), look(9, &mut third), looks), (None, Some('x'), 3));
     }
 
     proptest! {

@@ -1,5 +1,8 @@
 //! What CPUID says of this CPU: its model and the features that decide how bytes move and time is told.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 /// Features by bit position in the guest page's `cpu_features` word. Append only: positions are part of the layout.
 const FEATURES: &[&str] = &[
     "sse4.2",
@@ -39,14 +42,18 @@ pub fn features() -> u64 {
 }
 
 /// Whether QEMU translates this CPU's instructions (signature in leaf 0x40000000). A machine with one such CPU has no
-/// fences: TCG leaves them out, although the CPU shares memory with the host's.
+/// fences: TCG leaves them out, although the CPU shares memory with the host's. Asked of the CPU once: CPUID leaves the guest.
 #[must_use]
+#[inline]
 #[cfg(target_arch = "x86_64")]
 pub fn is_tcg() -> bool {
-    use std::arch::x86_64::__cpuid;
-    let is_guest = __cpuid(1).ecx & 1 << 31 != 0;
-    let leaf = __cpuid(0x4000_0000);
-    is_guest && [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes) == [*b"TCGT", *b"CGTC", *b"GTCG"]
+    static IS_TCG: LazyLock<bool> = LazyLock::new(|| {
+        use std::arch::x86_64::__cpuid;
+        let is_guest = __cpuid(1).ecx & 1 << 31 != 0;
+        let leaf = __cpuid(0x4000_0000);
+        is_guest && [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes) == [*b"TCGT", *b"CGTC", *b"GTCG"]
+    });
+    *IS_TCG
 }
 
 /// Whether QEMU translates this CPU's instructions: not known here.

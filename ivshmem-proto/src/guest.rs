@@ -418,6 +418,14 @@ impl<'m, M: ControlWords> Guest<'m, M> {
         self.memory.load(h::armed, Relaxed) & phase != 0
     }
 
+    /// The same at a glance, without a fence: whoever has slept for a while is seen, one that is just falling asleep may not
+    /// be. After a no, [`Self::host_is_armed`] is owed before this side sleeps or turns to anything long.
+    #[must_use]
+    #[inline(always)]
+    pub fn host_seems_armed(&self, phase: u64) -> bool {
+        self.memory.load(h::armed, Relaxed) & phase != 0
+    }
+
     /// Where the host of the session this guest serves is rung; `None` when it has no doorbell, and cannot ring this guest
     /// either.
     #[must_use]

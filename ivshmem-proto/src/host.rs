@@ -493,6 +493,14 @@ impl<'m, M: ControlWords> Host<'m, M> {
         self.memory.load(g::armed, Relaxed) != 0
     }
 
+    /// The same at a glance, without a fence: whoever has slept for a while is seen, one that is just falling asleep may not
+    /// be. After a no, [`Self::guest_is_armed`] is owed before this side sleeps or turns to anything long.
+    #[must_use]
+    #[inline(always)]
+    pub fn guest_seems_armed(&self) -> bool {
+        self.memory.load(g::armed, Relaxed) != 0
+    }
+
     /// Where the guest is rung, by its own word.
     #[must_use]
     pub fn guest_ring(&self) -> Option<Ring> {

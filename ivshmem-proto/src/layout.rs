@@ -101,7 +101,8 @@ pub struct GuestPage {
     pub stamp_source: u64,
     pub ring: u64,
     pub wait: u64,
-    _pad0: [u64; 8],
+    pub thread: u64,
+    _pad0: [u64; 7],
     pub state: u64,
     _pad1: [u64; 15],
     pub heartbeat: u64,
@@ -212,6 +213,7 @@ const _: () = {
     assert!(offset_of!(GuestPage, stamp_source) == 0x028);
     assert!(offset_of!(GuestPage, ring) == 0x030);
     assert!(offset_of!(GuestPage, wait) == 0x038);
+    assert!(offset_of!(GuestPage, thread) == 0x040);
     assert!(offset_of!(GuestPage, state) == 0x080);
     assert!(offset_of!(GuestPage, heartbeat) == 0x100);
     assert!(offset_of!(GuestPage, interrupts) == 0x1C0);
@@ -285,7 +287,7 @@ pub mod host_words {
 /// Words of the guest page.
 pub mod guest_words {
     words!(GuestPage at super::PAGE_BYTES => magic, layout_version, region_bytes, session_echo, incarnation, stamp_source,
-        ring, wait, state, heartbeat, interrupts, rings_sent, rescued, received, processed, status, token_echo, seen_ticks,
+        ring, wait, thread, state, heartbeat, interrupts, rings_sent, rescued, received, processed, status, token_echo, seen_ticks,
         answered, armed, watermark, map_kind,
         memory_type, clock_source, clock_frequency_hz, clock_resolution_ps, clock_overhead_ps, cpu_features, spin,
         spin_sleep_ns, cpu_pinned_plus_1, measured_bytes, copy_kernel, scan_region_bytes_per_s, scan_anon_bytes_per_s,

@@ -213,6 +213,15 @@ impl Mapping {
         &self.path
     }
 
+    /// Device and inode of the file that is mapped, which tell it from any other.
+    ///
+    /// # Errors
+    /// fstat(2) fails.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        self.file.metadata().map(|found| (found.dev(), found.ino()))
+    }
+
     /// Makes every page present, so that no first touch lands inside a timer. Asks the kernel to populate the
     /// mapping for writing; where it cannot (a BAR, an old kernel) reads one word of every page.
     pub fn prefault(&self) {

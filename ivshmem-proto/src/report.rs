@@ -39,6 +39,8 @@ pub struct GuestReport {
     pub wait: GuestWait,
     /// How it is rung; `None` when it cannot be.
     pub ring: Option<Ring>,
+    /// The thread that answers, of a guest that is a process of the host.
+    pub thread: Option<GuestThread>,
     /// The CPU it is pinned to.
     pub cpu_pinned: Option<u32>,
     /// What it measured at its start.
@@ -51,6 +53,26 @@ pub struct GuestReport {
     pub device: String,
     /// Version of its program.
     pub tool_version: String,
+}
+
+/// A thread of this machine, by the numbers of the kernel that both sides share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestThread {
+    /// Its process.
+    pub pid: u32,
+    /// Its own number.
+    pub tid: u32,
+}
+
+impl GuestThread {
+    const fn to_wire(self) -> u64 {
+        (self.pid as u64) << 32 | self.tid as u64
+    }
+
+    /// `None` for a blank word; any other may name a thread, or nothing.
+    const fn from_wire(word: u64) -> Option<Self> {
+        if word == 0 { None } else { Some(Self { pid: (word >> 32) as u32, tid: word as u32 }) }
+    }
 }
 
 /// A clock's description.
@@ -142,6 +164,7 @@ impl GuestReport {
         put(g::spin_sleep_ns, self.spin_sleep_ns);
         put(g::wait, self.wait.to_wire());
         put(g::ring, self.ring.map_or(0, Ring::to_wire));
+        put(g::thread, self.thread.map_or(0, GuestThread::to_wire));
         self.rates.write(memory);
         put_text(memory, g::kernel_release, LONG_TEXT_WORDS, &self.kernel_release);
         put_text(memory, g::cpu_model, LONG_TEXT_WORDS, &self.cpu_model);
@@ -174,6 +197,7 @@ impl GuestReport {
             spin_sleep_ns: get(g::spin_sleep_ns),
             wait: known("wait", get(g::wait), GuestWait::from_wire)?,
             ring: known("ring", get(g::ring), Ring::from_word)?,
+            thread: GuestThread::from_wire(get(g::thread)),
             rates: RateReport::read(memory)?,
             kernel_release: get_text(memory, g::kernel_release, LONG_TEXT_WORDS),
             cpu_model: get_text(memory, g::cpu_model, LONG_TEXT_WORDS),
@@ -276,6 +300,7 @@ mod tests {
             spin_sleep_ns: 0,
             wait: GuestWait { source: WaitSource::Uio, adaptive: true, can_ring: true },
             ring: Some(Ring { peer: 3, vector: 1 }),
+            thread: Some(GuestThread { pid: 70_000, tid: 70_001 }),
             rates: RateReport {
                 bytes: 4096,
                 chosen: Some(Kernel::Avx2),

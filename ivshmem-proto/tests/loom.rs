@@ -527,10 +527,22 @@ struct Race {
     rang: bool,
 }
 
+/// How whoever has something to tell looks whether the other sleeps.
+#[derive(Clone, Copy)]
+enum Tells {
+    /// After a full fence.
+    AtOnce,
+    /// At a glance, and after a full fence only when that and some looks for what comes next were in vain.
+    Lazily,
+    /// At a glance: what must not be.
+    AtAGlance,
+}
+
 /// The guest goes to sleep while the host publishes.
 fn guest_sleeps<M: ControlWords + Send + Sync + 'static>(
     region: &Arc<LoomRegion>,
     of: fn(Arc<LoomRegion>) -> M,
+    tells: Tells,
 ) -> Race {
     let mut host = Host::open(&**region, &geometry(), TAG);
     drop(attach(region, &host));
@@ -548,8 +560,12 @@ fn guest_sleeps<M: ControlWords + Send + Sync + 'static>(
         guest.arm();
         !guest.has_news()
     });
-    host.publish_ping(9).unwrap();
-    let rang = host.guest_is_armed();
+    let sequence = host.publish_ping(9).unwrap();
+    let rang = match tells {
+        Tells::AtOnce => host.guest_is_armed(),
+        Tells::Lazily => host.guest_seems_armed() || (!host.is_processed(sequence) && host.guest_is_armed()),
+        Tells::AtAGlance => host.guest_seems_armed(),
+    };
     Race { slept: sleeper.join().unwrap(), rang }
 }
 
@@ -557,6 +573,7 @@ fn guest_sleeps<M: ControlWords + Send + Sync + 'static>(
 fn host_sleeps<M: ControlWords + Send + Sync + 'static>(
     region: &Arc<LoomRegion>,
     of: fn(Arc<LoomRegion>) -> M,
+    tells: Tells,
 ) -> Race {
     let mut host = Host::open(&**region, &geometry(), TAG);
     host.declare(true);
@@ -571,7 +588,14 @@ fn host_sleeps<M: ControlWords + Send + Sync + 'static>(
         }
         let Event::Ping { word, token } = guest.poll() else { panic!("the ping is there") };
         guest.complete_ping(word, token);
-        guest.host_is_armed(AT_PROCESSED, || ())
+        match tells {
+            Tells::AtOnce => guest.host_is_armed(AT_PROCESSED, || ()),
+            Tells::Lazily => {
+                guest.host_seems_armed(AT_PROCESSED)
+                    || (!guest.has_news() && guest.host_is_armed(AT_PROCESSED, || ()))
+            }
+            Tells::AtAGlance => guest.host_seems_armed(AT_PROCESSED),
+        }
     });
     host.arm(AT_PROCESSED);
     let slept = !host.is_processed(sequence);
@@ -622,7 +646,7 @@ fn no_sleep_over_a_message(race: &Race) {
 fn a_guest_that_goes_to_sleep_finds_the_message_or_is_rung() {
     model(|| {
         let region = LoomRegion::new(&[h::publish, g::armed]);
-        no_sleep_over_a_message(&guest_sleeps(&region, Fenced));
+        no_sleep_over_a_message(&guest_sleeps(&region, Fenced, Tells::AtOnce));
     });
 }
 
@@ -630,7 +654,42 @@ fn a_guest_that_goes_to_sleep_finds_the_message_or_is_rung() {
 fn a_host_that_goes_to_sleep_finds_the_acknowledgement_or_is_rung() {
     model(|| {
         let region = LoomRegion::new(&[h::armed, g::processed]);
-        no_sleep_over_a_message(&host_sleeps(&region, Fenced));
+        no_sleep_over_a_message(&host_sleeps(&region, Fenced, Tells::AtOnce));
+    });
+}
+
+#[test]
+fn a_guest_that_goes_to_sleep_finds_the_message_or_is_rung_by_a_host_that_looks_for_the_answer_first() {
+    model(|| {
+        let region = LoomRegion::new(&[h::publish, g::armed, g::processed]);
+        no_sleep_over_a_message(&guest_sleeps(&region, Fenced, Tells::Lazily));
+    });
+}
+
+#[test]
+fn a_host_that_goes_to_sleep_finds_the_acknowledgement_or_is_rung_by_a_guest_that_looks_for_the_next_message_first()
+ {
+    model(|| {
+        let region = LoomRegion::new(&[h::armed, g::processed, h::publish]);
+        no_sleep_over_a_message(&host_sleeps(&region, Fenced, Tells::Lazily));
+    });
+}
+
+#[test]
+#[should_panic(expected = "asleep, and nobody rings")]
+fn a_glance_alone_sleeps_over_a_message() {
+    model(|| {
+        let region = LoomRegion::new(&[h::publish, g::armed]);
+        no_sleep_over_a_message(&guest_sleeps(&region, Fenced, Tells::AtAGlance));
+    });
+}
+
+#[test]
+#[should_panic(expected = "asleep, and nobody rings")]
+fn a_glance_alone_sleeps_over_an_acknowledgement() {
+    model(|| {
+        let region = LoomRegion::new(&[h::armed, g::processed]);
+        no_sleep_over_a_message(&host_sleeps(&region, Fenced, Tells::AtAGlance));
     });
 }
 
@@ -639,7 +698,7 @@ fn a_host_that_goes_to_sleep_finds_the_acknowledgement_or_is_rung() {
 fn without_a_fence_in_the_guest_that_sleeps_a_message_is_slept_over() {
     model(|| {
         let region = LoomRegion::new(&[h::publish, g::armed]);
-        no_sleep_over_a_message(&guest_sleeps(&region, Unfenced));
+        no_sleep_over_a_message(&guest_sleeps(&region, Unfenced, Tells::AtOnce));
     });
 }
 
@@ -648,6 +707,6 @@ fn without_a_fence_in_the_guest_that_sleeps_a_message_is_slept_over() {
 fn without_a_fence_in_the_guest_that_rings_an_acknowledgement_is_slept_over() {
     model(|| {
         let region = LoomRegion::new(&[h::armed, g::processed]);
-        no_sleep_over_a_message(&host_sleeps(&region, Unfenced));
+        no_sleep_over_a_message(&host_sleeps(&region, Unfenced, Tells::AtOnce));
     });
 }

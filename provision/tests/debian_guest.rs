@@ -96,6 +96,62 @@ fn deploy_driver(place: &Place) {
     guest(place, "sudo systemctl stop holder; sudo rmmod ivshmem_uio");
 }
 
+/// Messages that each side sleeps for: by our driver, by the kernel's own VFIO, and by neither while another driver has the
+/// device.
+fn measure_by_interrupts(place: &Place, out: &Path) {
+    let measured = |wait: &str| {
+        let mut command = place.provision(&["run", "--guest-args", &format!("--wait {wait}"), "--out"]);
+        command.arg(out).args(["--host-writer"]).arg(program("host-writer"));
+        command.args([
+            "--",
+            "--wait",
+            "doorbell",
+            "--messages",
+            "300",
+            "--interval",
+            "1ms",
+            "--frames",
+            "none",
+            "--quiet",
+        ]);
+        command
+    };
+    let device = guest(place, "cd /sys/bus/pci/devices; grep -l 0x1110 */device | cut -d/ -f1");
+    let bind = format!(
+        "sudo modprobe uio_pci_generic; cd /sys/bus/pci; echo uio_pci_generic | sudo tee devices/{device}/driver_override; \
+         echo {device} | sudo tee drivers_probe"
+    );
+    guest(place, &bind);
+    let unbind = format!("echo {device} | sudo tee /sys/bus/pci/drivers/uio_pci_generic/unbind");
+    for mut refused in [place.provision(&["deploy", "--driver"]), measured("uio"), measured("vfio")] {
+        let line = fail(&mut refused, 1);
+        let taken = format!("{device} is bound to the driver uio_pci_generic; unbind it: {unbind}");
+        assert!(line.ends_with(&taken), "{line}");
+    }
+    guest(place, &unbind);
+    let (deployed, _) = succeed(&mut place.provision(&["deploy", "--driver"]));
+    assert!(
+        deployed
+            .ends_with(&format!("{device} is bound to none: guest-reader --wait uio takes it from there\n")),
+        "{deployed}"
+    );
+    for (wait, memory_type) in [("uio", "write-back"), ("vfio", "uncached-minus")] {
+        succeed(&mut measured(wait));
+        let run: Value = serde_json::from_str(&fs::read_to_string(out.join("run.json")).unwrap()).unwrap();
+        let doorbell = &run["doorbell"];
+        assert_eq!((&doorbell["guest_wait"], &doorbell["missed"]), (&wait.into(), &0.into()), "{doorbell}");
+        for counted in ["interrupts", "host_interrupts"] {
+            assert!(doorbell[counted].as_u64().unwrap() >= 200, "{counted}: {doorbell}");
+        }
+        assert_eq!(
+            (&run["guest"]["map_kind"], &run["guest"]["memory_type"]),
+            (&wait.into(), &memory_type.into())
+        );
+    }
+    let (deployed, _) = succeed(&mut place.provision(&["deploy", "--driver"]));
+    assert!(deployed.contains(&format!("{device} is bound to vfio-pci: ")), "{deployed}");
+}
+
 /// A program built beside provision.
 fn program(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin!("provision").with_file_name(name)
@@ -224,9 +280,13 @@ fn a_vm_is_booted_measured_stopped_restored_and_destroyed() {
 }
 
 #[test]
-fn a_snapshot_that_does_not_fit_or_does_not_load_is_booted_past() {
+fn a_snapshot_that_does_not_fit_or_does_not_load_is_booted_past_and_interrupts_come_after_one_that_does() {
     let _turn = alone();
     let place = Place::new();
+    // Interrupts, too: whoever returns to a snapshot meets another server.
+    let doorbell = ["--doorbell", "--viommu"];
+    let up_json = |place: &Place, args: &[&str]| up_json(place, &[&doorbell, args].concat());
+    let up = |place: &Place, args: &[&str]| up(place, &[&doorbell, args].concat());
     let (vm, _) = up_json(&place, &[]);
     assert_eq!(vm["start"], "cold");
     guest(&place, "echo mine > kept && sync");
@@ -274,6 +334,8 @@ fn a_snapshot_that_does_not_fit_or_does_not_load_is_booted_past() {
     assert!(line.starts_with("provision: cloud-init failed: "), "{line}");
     let (vm, err) = up_json(&place, &[]);
     assert_eq!(vm["start"], "restored", "{err}");
+    let results = tempfile::tempdir().unwrap();
+    measure_by_interrupts(&place, results.path());
     succeed(&mut place.provision(&["down", "--destroy"]));
     place.assert_clean();
 }

@@ -1,6 +1,6 @@
 //! The guest's kernel driver: built without a warning for the cached kernel, and tried from inside a micro guest by
-//! `driver/trial.c`, which takes guest-reader's place as init: mappings, unbinding under users, rebinding without
-//! leaks, memory types, interrupts both ways.
+//! `driver/trial.c`, which takes guest-reader's place as init: mappings, unbinding under users, rebinding and
+//! reloading without leaks, memory types, interrupts both ways.
 //!
 //! Needs the package mirror the first time, gcc and make.
 

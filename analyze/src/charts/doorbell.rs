@@ -24,9 +24,10 @@ pub(super) struct Looks {
 impl Looks {
     pub(super) fn of(doorbells: &Doorbells) -> Self {
         let mut looks = Self { modes: Vec::new(), floor: None, loads: Vec::new() };
-        // The order of the report, within one rate.
+        // The order of the report, within one rate; if any go without a colour, then those that are told of both phases.
         let mut cells: Vec<&Cell> = doorbells.cells.iter().collect();
-        cells.sort_by_key(|cell| (cell.native != Some(false), cell.place()));
+        let is_both = |cell: &Cell| cell.host_wait.ends_with("=both");
+        cells.sort_by_key(|cell| (is_both(cell), cell.native != Some(false), cell.place()));
         for cell in cells {
             if cell.is_floor() {
                 looks.floor = Some(cell.name());
@@ -145,6 +146,22 @@ fn context(analysis: &Analysis, doorbells: &Doorbells) -> (String, bool) {
 mod tests {
     use super::*;
     use crate::doorbell::tests::{doorbells, run};
+
+    #[test]
+    fn those_told_of_both_phases_are_the_first_to_go_without_a_colour() {
+        let ways = [
+            ["uio", "doorbell=both"],
+            ["uio", "doorbell"],
+            ["vfio", "doorbell=both"],
+            ["vfio", "doorbell"],
+            ["adaptive=uio", "adaptive=both"],
+            ["adaptive=uio", "adaptive"],
+            ["poll", "poll"],
+        ];
+        let all = doorbells(ways.map(|ways| run(ways, Some(10.0), "idle", 900, 40)).into());
+        let left_out = Looks::of(&all).left_out();
+        assert_eq!(left_out.unwrap(), "in the report only: adaptive=uio/adaptive=both");
+    }
 
     #[test]
     fn all_that_is_drawn_looks_different_and_the_rest_is_named() {

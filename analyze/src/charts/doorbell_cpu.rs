@@ -32,8 +32,8 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         "mark: p50, whisker: to p99; lines join the rates of one way to wait, which stand beside idle marks"
             .to_owned(),
     ];
-    if points.iter().any(|point| point.cell.wide.vcpu_cpu_ns_per_message.is_none()) {
-        facts.push("of two processes: the host's thread only, because the other is not measured".into());
+    if points.iter().any(|point| point.cell.other_cpu_ns_per_message().is_none()) {
+        facts.push("where the guest's CPU time is not known: the host's thread only".into());
     }
     let left_out = doorbells.cells.len() - points.len();
     if left_out > 0 {
@@ -67,7 +67,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     let most_ns =
         points.iter().map(|p| p.rtt.p99_ns.unwrap_or(0).max(p.rtt.p50_ns) as f64).fold(0.0, f64::max);
     let x = Axis::log(
-        "CPU time a message, host's thread and vCPUs, log scale",
+        "CPU time a message, host's thread and guest's (vCPUs, or its thread), log scale",
         least_cpu / 2.0,
         most_cpu * 3.0,
         nanoseconds,

@@ -104,6 +104,7 @@ impl Cell {
                     .reduce(f64::max),
                 host_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.host_cpu_ns_per_message),
                 vcpu_cpu_ns_per_message,
+                guest_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.guest_cpu_ns_per_message),
                 rings_to_guest: total(|wide| wide.rings_to_guest),
                 rings_to_host: total(|wide| wide.rings_to_host),
                 interrupts: total(|wide| wide.interrupts),
@@ -176,7 +177,13 @@ impl Cell {
     /// CPU time of both sides a message, as far as it is known.
     #[must_use]
     pub fn cpu_ns_per_message(&self) -> Option<f64> {
-        Some(self.wide.host_cpu_ns_per_message? + self.wide.vcpu_cpu_ns_per_message.unwrap_or(0.0))
+        Some(self.wide.host_cpu_ns_per_message? + self.other_cpu_ns_per_message().unwrap_or(0.0))
+    }
+
+    /// The guest's part of it: its vCPUs', or a native guest's thread's.
+    #[must_use]
+    pub fn other_cpu_ns_per_message(&self) -> Option<f64> {
+        self.wide.vcpu_cpu_ns_per_message.or(self.wide.guest_cpu_ns_per_message)
     }
 
     /// Messages that were not acknowledged as they should have been.

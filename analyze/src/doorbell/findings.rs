@@ -31,12 +31,13 @@ fn about(cell: &Cell) -> String {
 /// `uio/doorbell costs 62.10 µs at p50 and 41.00 µs of CPU a message (host 20.00 µs, vCPU 21.00 µs)`.
 fn cost(cell: &Cell) -> Option<String> {
     let p50 = duration(cell.p50_ns()? as f64);
-    let cpu = match (cell.wide.host_cpu_ns_per_message, cell.wide.vcpu_cpu_ns_per_message) {
-        (Some(host), Some(vcpu)) => format!(
-            " and {} of CPU a message (host {}, vCPU {})",
-            duration(host + vcpu),
+    let whose = if cell.wide.vcpu_cpu_ns_per_message.is_some() { "vCPU" } else { "guest" };
+    let cpu = match (cell.wide.host_cpu_ns_per_message, cell.other_cpu_ns_per_message()) {
+        (Some(host), Some(other)) => format!(
+            " and {} of CPU a message (host {}, {whose} {})",
+            duration(host + other),
             duration(host),
-            duration(vcpu)
+            duration(other)
         ),
         (Some(host), None) => format!(" and {} of the host's CPU a message", duration(host)),
         (None, _) => String::new(),
@@ -47,15 +48,17 @@ fn cost(cell: &Cell) -> Option<String> {
 /// Ratios to the cell that looks, where the same sides' CPU is known of both.
 fn against_polling(cell: &Cell, group: &[Cell]) -> Option<String> {
     let looks = |c: &Cell| c.guest_wait == "poll" && c.host_wait == "poll";
-    let knows_vcpu = |c: &Cell| c.wide.vcpu_cpu_ns_per_message.is_some();
+    let has_vcpu = |c: &Cell| c.wide.vcpu_cpu_ns_per_message.is_some();
+    let knows_both = |c: &Cell| c.other_cpu_ns_per_message().is_some();
     if looks(cell) {
         return None;
     }
-    let polling = group.iter().find(|c| looks(c) && knows_vcpu(c) == knows_vcpu(cell))?;
+    let is_like = |c: &&Cell| has_vcpu(c) == has_vcpu(cell) && knows_both(c) == knows_both(cell);
+    let polling = group.iter().filter(|c| looks(c)).find(is_like)?;
     let p50 = cell.p50_ns()? as f64 / polling.p50_ns().filter(|ns| *ns > 0)? as f64;
     let cpu = cell.cpu_ns_per_message().zip(polling.cpu_ns_per_message().filter(|ns| *ns > 0.0));
     let cpu = cpu.map(|(ns, polling)| {
-        let whose = if knows_vcpu(cell) { "CPU" } else { "host's CPU" };
+        let whose = if knows_both(cell) { "CPU" } else { "host's CPU" };
         format!(" and {} its {whose}", times(Some(ns / polling)))
     });
     Some(format!("{} takes {} its p50{}", cell.name(), times(Some(p50)), cpu.unwrap_or_default()))

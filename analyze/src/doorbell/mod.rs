@@ -129,6 +129,7 @@ pub(crate) mod tests {
                 oneway_bound_ns: Some(200.0),
                 host_cpu_ns_per_message: Some(first_ns as f64),
                 vcpu_cpu_ns_per_message: None,
+                guest_cpu_ns_per_message: None,
                 rings_to_guest: Some(count),
                 rings_to_host: None,
                 interrupts: Some(count - 1),
@@ -220,8 +221,12 @@ pub(crate) mod tests {
     fn a_vm_that_polls_is_not_mixed_with_two_processes_that_do() {
         let mut vm = run(["poll", "poll"], Some(10.0), "idle", 500, 40);
         vm.wide.vcpu_cpu_ns_per_message = Some(1e8);
-        let both = doorbells(vec![run(["poll", "poll"], Some(10.0), "idle", 400, 40), vm]);
+        let mut processes = run(["poll", "poll"], Some(10.0), "idle", 400, 40);
+        processes.wide.guest_cpu_ns_per_message = Some(7e6);
+        let both = doorbells(vec![processes, vm]);
         let names: Vec<_> = both.cells.iter().map(Cell::name).collect();
         assert_eq!(names, ["poll/poll", "poll/poll (no vCPU)"]);
+        let cpu: Vec<_> = both.cells.iter().map(|cell| cell.cpu_ns_per_message().unwrap()).collect();
+        assert_eq!(cpu, [1e8 + 500.0, 7e6 + 400.0], "the host's and the other side's");
     }
 }

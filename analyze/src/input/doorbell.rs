@@ -36,6 +36,8 @@ pub struct RunWide {
     pub host_cpu_ns_per_message: Option<f64>,
     /// CPU time of the guest's vCPUs a message; none where there is no guest.
     pub vcpu_cpu_ns_per_message: Option<f64>,
+    /// CPU time a message of the thread that answers, where the guest is a process of the host.
+    pub guest_cpu_ns_per_message: Option<f64>,
     /// Times the host rang the guest.
     pub rings_to_guest: Option<u64>,
     /// Times the guest rang the host.
@@ -140,8 +142,8 @@ struct Columns<'a> {
     received: Vec<Option<u64>>,
     guest_wake: Vec<Option<i64>>,
     host_wake: Vec<Option<i64>>,
-    /// Bound, CPU time of the host's thread, of the vCPUs.
-    reals: [Vec<Option<f64>>; 3],
+    /// Bound, CPU time of the host's thread, of the vCPUs, of a native guest's thread.
+    reals: [Vec<Option<f64>>; 4],
     /// Rings to the guest, to the host, interrupts, coalesced, missed.
     counts: [Vec<Option<u64>>; 5],
     /// `None` where a row without a status is ok.
@@ -150,7 +152,12 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of(table: &'a Table) -> Self {
-        let reals = ["oneway_bound_ns", "host_cpu_ns_per_message", "vcpu_cpu_ns_per_message"];
+        let reals = [
+            "oneway_bound_ns",
+            "host_cpu_ns_per_message",
+            "vcpu_cpu_ns_per_message",
+            "guest_cpu_ns_per_message",
+        ];
         let counts = ["rings_to_guest", "rings_to_host", "interrupts", "coalesced", "missed"];
         Self {
             iteration: table.counts("iteration"),
@@ -211,7 +218,7 @@ impl<'a> Columns<'a> {
     }
 
     fn wide(&self, row: usize) -> RunWide {
-        let [oneway_bound_ns, host_cpu_ns_per_message, vcpu_cpu_ns_per_message] =
+        let [oneway_bound_ns, host_cpu_ns_per_message, vcpu_cpu_ns_per_message, guest_cpu_ns_per_message] =
             self.reals.each_ref().map(|values| values[row]);
         let [rings_to_guest, rings_to_host, interrupts, coalesced, missed] =
             self.counts.each_ref().map(|values| values[row]);
@@ -219,6 +226,7 @@ impl<'a> Columns<'a> {
             oneway_bound_ns,
             host_cpu_ns_per_message,
             vcpu_cpu_ns_per_message,
+            guest_cpu_ns_per_message,
             rings_to_guest,
             rings_to_host,
             interrupts,

@@ -107,7 +107,8 @@ impl ColumnType {
             | "bandwidth_gbps"
             | "oneway_bound_ns"
             | "host_cpu_ns_per_message"
-            | "vcpu_cpu_ns_per_message" => Self::Real,
+            | "vcpu_cpu_ns_per_message"
+            | "guest_cpu_ns_per_message" => Self::Real,
             _ => Self::Text,
         }
     }

@@ -12,8 +12,8 @@ pub(super) const NOTES: [&str; 2] = [
     "Doorbells: guest/host say how each side waited: poll looks without end, uio, vfio and doorbell sleep until rung, \
      adaptive looks for a while and then sleeps. The floor is two processes of this host that ring each other; processes \
      have no vCPU. Times count from the publication, in an open loop too. A host that sleeps is told of PROCESSED only, so \
-     its RECEIVED is n/a.",
-    "CPU a message is that of the host's thread and of the vCPUs while messages were counted, pauses included: a guest \
+     its RECEIVED is n/a, but for one that =both marks.",
+    "CPU a message is that of the host's thread and of the guest, its vCPUs or its own thread, while messages were counted, pauses included: a guest \
      that polls looks through every pause, the host's thread sleeps until shortly before a message is due. Coalesced: \
      rings of the guest less its interrupts. Missed: wake-ups by the bound of a sleep instead of an interrupt.",
 ];
@@ -83,7 +83,7 @@ const TABLES: [Table; 4] = [
             ("messages", 12, |cell| grouped(cell.messages)),
             ("not ok", 12, |cell| grouped(cell.not_ok())),
             ("host CPU", 12, |cell| shown(cell.wide.host_cpu_ns_per_message, duration)),
-            ("vCPU", 16, |cell| shown(cell.wide.vcpu_cpu_ns_per_message, duration)),
+            ("guest CPU", 16, |cell| shown(cell.other_cpu_ns_per_message(), duration)),
         ],
     },
     Table {

@@ -174,7 +174,7 @@ fn sides_that_are_empty_or_damaged() {
     scene.file("later/run.json", run_json("file").replace("ivshmem-run/1", "ivshmem-run/2"));
     assert_eq!(
         error("later"),
-        "analyze: later/run.json: schema is \"ivshmem-run/2\", this analyze reads \"ivshmem-run/1\""
+        "analyze: later/run.json: schema is \"ivshmem-run/2\", this analyze reads \"ivshmem-run/1\"; a newer version of the toolkit wrote it: use the analyze of that version"
     );
     scene.file(
         "failed/latency_results.csv",

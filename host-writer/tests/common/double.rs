@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::Descriptor;
-use ivshmem_proto::doorbell::GuestWait;
+use ivshmem_proto::doorbell::{GuestWait, Ring};
 use ivshmem_proto::guest::{Done, Event, Guest};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::report::{ClockReport, CopyRate, GuestReport, Rate, RateReport};
@@ -48,6 +48,16 @@ pub fn answer(map: &Mapping, guest: &mut Guest<'_, Mapping>, event: Event) {
 /// A guest that joins properly and then leaves every message to `reply`. It ends when the host closes its session.
 pub fn guest(
     place: &Place,
+    reply: impl FnMut(&Mapping, &mut Guest<'_, Mapping>, Event) + Send + 'static,
+) -> JoinHandle<()> {
+    guest_rung(place, GuestWait::POLL, None, reply)
+}
+
+/// The same for one that says that it waits as told and is rung at `ring`.
+pub fn guest_rung(
+    place: &Place,
+    wait: GuestWait,
+    ring: Option<Ring>,
     mut reply: impl FnMut(&Mapping, &mut Guest<'_, Mapping>, Event) + Send + 'static,
 ) -> JoinHandle<()> {
     let map = Mapping::open(&place.region).unwrap();
@@ -66,8 +76,9 @@ pub fn guest(
             cpu_features: u64::MAX,
             spin: Spin::None,
             spin_sleep_ns: 0,
-            wait: GuestWait::POLL,
-            ring: None,
+            wait,
+            ring,
+            thread: None,
             cpu_pinned: None,
             rates: rates(10_000_000_000),
             kernel_release: "\x1b[31mred".into(),

@@ -40,13 +40,26 @@ guest-reader --wait vfio, which needs none but the kernel's own" ;;
     echo "$said" >&2
     exit 1
 fi
-cd /sys/bus/pci/drivers/ivshmem_uio
-for device in *:*; do
-    [ -e "$device" ] || { echo "it is loaded, but no ivshmem device is free for it: another driver has it" >&2; exit 1; }
-    for uio in "$device"/uio/*; do
-        echo "/dev/${uio##*/} $(cat "$uio/name")"
-    done
+devices=0
+for device in /sys/bus/pci/devices/*; do
+    [ "$(cat "$device/vendor") $(cat "$device/device")" = "0x1af4 0x1110" ] || continue
+    devices=1
+    bdf=${device##*/}
+    driver=none
+    [ ! -e "$device/driver" ] || driver=$(readlink "$device/driver")
+    case ${driver##*/} in
+    ivshmem_uio)
+        for uio in "$device"/uio/*; do
+            echo "/dev/${uio##*/} $(cat "$uio/name")"
+        done ;;
+    vfio-pci | none) echo "$bdf is bound to ${driver##*/}: guest-reader --wait uio takes it from there" ;;
+    *)
+        driver=${driver##*/}
+        echo "it is loaded, but $bdf is bound to the driver $driver; unbind it: echo $bdf | sudo tee /sys/bus/pci/drivers/$driver/unbind" >&2
+        exit 1 ;;
+    esac
 done
+[ $devices = 1 ] || { echo "it is loaded, but there is no ivshmem device (1af4:1110)" >&2; exit 1; }
 "#;
 
 /// Builds it, unless it is cached, and prints where it is.

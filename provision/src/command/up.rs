@@ -67,17 +67,13 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     interrupts.check()?;
     // It lives as long as this start, unless that succeeds.
     let server = doorbell_server(config, &mut claim, &interrupts)?;
-    if let Some(doorbell) = &config.join {
-        // QEMU waits without a word, and without an end, at a server that turns it away.
-        drop(join(&doorbell.socket, doorbell.vectors, SERVER_PATIENCE)?);
-    }
     let (mut up, kernel_sha256) = thread::scope(|scope| {
         // The kernel's digest is for the record only: it is computed while the guest boots.
         let digest = scope.spawn(|| parts.kernel_path().and_then(sha256));
         let identity = claim.directory().identity();
         let guest = parts.guest(&identity);
         let start = Start { config, qemu: &qemu, pins: &pins, interrupts: &interrupts, progress, guest };
-        let up = start.until_ready(&mut claim, verdict)?;
+        let up = start.until_ready(&mut claim, verdict).map_err(|error| explain(config, error))?;
         Ok::<_, Error>((up, digest.join().ok().flatten()))
     })?;
     let debian = match (&parts, up.debian.take()) {
@@ -135,6 +131,16 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
 /// The VM whose server this one is to use.
 fn joined(config: &UpConfig) -> Option<&VmName> {
     config.join.as_ref().and_then(|doorbell| doorbell.joined.as_ref())
+}
+
+/// QEMU waits without a word, and without an end, at a server that turns it away: whoever asks that server is told why.
+fn explain(config: &UpConfig, error: Error) -> Error {
+    match (&config.join, error) {
+        (Some(doorbell), error @ Error::Io { .. }) => {
+            join(&doorbell.socket, doorbell.vectors, SERVER_PATIENCE).err().map_or(error, Error::from)
+        }
+        (_, error) => error,
+    }
 }
 
 /// Starts the VM's doorbell server, if it shall have one of its own: QEMU connects while it starts.

@@ -1,5 +1,5 @@
 // The init of a micro guest that tries the driver ivshmem_uio from inside: loads it, maps both BARs, unbinds it under
-// users of every kind, binds it again many times, and then answers interrupts. Says READY or FAILED on the port that
+// users of every kind, binds it again and loads it again many times, and then answers interrupts. Says READY or FAILED on the port that
 // provision listens to.
 
 #define _GNU_SOURCE
@@ -26,11 +26,12 @@
 #define DRIVER "/sys/bus/pci/drivers/ivshmem_uio"
 #define PAGE 4096
 // Enough that a leak of one object each is told from the slack of slabs and deferred frees.
-#define REBINDS 200
-#define SLACK (REBINDS / 2)
+#define TIMES 200
+#define SLACK (TIMES / 2)
 
 static const char *port = "/dev/ttyS1";
 static char device[64];
+static char driver[300];
 static sigjmp_buf fault;
 
 static void tell(const char *format, ...)
@@ -91,6 +92,13 @@ static int is_module(const struct dirent *entry)
 	return strstr(entry->d_name, ".ko") != NULL;
 }
 
+static void load(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	MUST(syscall(SYS_finit_module, fd, "", 0) == 0);
+	close(fd);
+}
+
 static void load_modules(void)
 {
 	struct dirent **modules;
@@ -99,10 +107,16 @@ static void load_modules(void)
 	for (int i = 0; i < count; i++) {
 		char path[300];
 		snprintf(path, sizeof(path), "/modules/%s", modules[i]->d_name);
-		int fd = open(path, O_RDONLY);
-		MUST(syscall(SYS_finit_module, fd, "", 0) == 0);
-		close(fd);
+		load(path);
+		if (strstr(path, "ivshmem_uio"))
+			strcpy(driver, path);
 	}
+	MUST(driver[0] != 0);
+}
+
+static int unload(void)
+{
+	return (int)syscall(SYS_delete_module, "ivshmem_uio", O_NONBLOCK);
 }
 
 static void find_device(void)
@@ -310,15 +324,38 @@ static void rebind(int times)
 	}
 }
 
-// The most that any kind of kernel object has become more by binding REBINDS times. Frees are deferred (RCU, lazy
+// Unloading unbinds, and loading binds.
+static void reload(int times)
+{
+	for (int i = 0; i < times; i++) {
+		MUST(unload() == 0);
+		MUST(access(DRIVER, F_OK) != 0 && open_vector(0, 0, NULL) < 0);
+		load(driver);
+		MUST(access("/dev/uio0", F_OK) == 0);
+	}
+}
+
+// A driver whose device is open stays.
+static void try_unloading_under_users(void)
+{
+	size_t bytes;
+	int fd = open_vector(0, 1, &bytes);
+	volatile uint32_t *memory = map(fd, 1, bytes);
+	close(fd);
+	MUST(unload() < 0 && errno == EWOULDBLOCK);
+	memory[0] = 1;
+	MUST(munmap((void *)memory, bytes) == 0);
+}
+
+// The most that any kind of kernel object has become more by doing something TIMES times. Frees are deferred (RCU, lazy
 // unmapping), so it is looked at again until it is little, for ten seconds at most.
-static long growth(char *name)
+static long growth(void (*repeat)(int), char *name)
 {
 	static struct slab before[512], after[512];
-	rebind(REBINDS / 4);
+	repeat(TIMES / 4);
 	sleep(1);
 	int count = read_slabs(before, 512);
-	rebind(REBINDS);
+	repeat(TIMES);
 	long most = 0;
 	for (int tries = 0; tries < 10; tries++) {
 		int found = read_slabs(after, 512);
@@ -362,9 +399,13 @@ int main(void)
 	try_mappings();
 	try_unbinding_under_users();
 	try_unbinding_under_io();
-	char name[64] = "none";
-	long more = growth(name);
-	fprintf(stderr, "trial: after %d rebinds the most there is more of is %s: %ld\n", REBINDS, name, more);
+	try_unloading_under_users();
+	char rebound[64] = "none", reloaded[64] = "none";
+	long more = growth(rebind, rebound);
+	fprintf(stderr, "trial: after %d rebinds the most there is more of is %s: %ld\n", TIMES, rebound, more);
+	MUST(more < SLACK);
+	more = growth(reload, reloaded);
+	fprintf(stderr, "trial: after %d reloads the most there is more of is %s: %ld\n", TIMES, reloaded, more);
 	MUST(more < SLACK);
 
 	size_t bytes;
@@ -373,8 +414,7 @@ int main(void)
 	volatile uint32_t *registers = map(fd, 0, PAGE), *memory = map(fd, 1, bytes);
 	MUST(registers != NULL && memory != NULL);
 	memory[2] = 0;
-	tell("READY peer=%u registers=%p memory=%p bytes=%zu rebinds=%d", registers[2], (void *)registers,
-	     (void *)memory, bytes, REBINDS);
+	tell("READY peer=%u registers=%p memory=%p bytes=%zu", registers[2], (void *)registers, (void *)memory, bytes);
 	// Whoever looks at this process's page tables finds it running.
 	while (memory[2] == 0)
 		;
