@@ -85,7 +85,7 @@ impl Analyzed {
 /// The shape of the times to PROCESSED.
 fn shape(run: &Run) -> Option<Shape> {
     let latency = run.latency.as_ref().filter(|latency| !latency.samples.is_empty())?;
-    let samples = latency.processed_ns();
+    let samples: Vec<u64> = latency.samples.iter().map(|sample| sample.processed_ns).collect();
     let sorted = Sorted::new(samples.clone());
     Some(Shape::of(&samples, &sorted, Timeline::of(run).as_ref(), DEFAULT_SEED))
 }

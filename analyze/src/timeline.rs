@@ -88,7 +88,7 @@ mod tests {
             to_guest_ns: None,
             to_host_ns: None,
         };
-        let samples = [1, 2, 4].map(sample).into();
+        let samples = [1, 2, 4].into_iter().map(sample).collect();
         let latency = Latency { path: "l.csv".into(), samples, failures: Vec::new(), gaps: Vec::new() };
         let run = serde_json::from_value(json!({ "latency": plan })).unwrap();
         let provenance = Some(Provenance { run, verbatim: Value::Null });

@@ -91,8 +91,13 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
 
 fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     let Some(summary) = &summary.latency else { return Vec::new() };
-    let samples = run.latency.as_ref().map_or(&[][..], |latency| &latency.samples);
-    let count = |of: &dyn Fn(&crate::input::Sample) -> bool| samples.iter().filter(|s| of(s)).count() as u64;
+    let [mut zero, mut huge, mut out_of_order] = [0_u64; 3];
+    for sample in run.latency.iter().flat_map(|latency| latency.samples.iter()) {
+        let (processed_ns, received_ns) = (sample.processed_ns, sample.received_ns);
+        zero += u64::from(processed_ns == 0 || received_ns == Some(0));
+        huge += u64::from(processed_ns > BELIEVABLE_RTT_NS || received_ns > Some(BELIEVABLE_RTT_NS));
+        out_of_order += u64::from(received_ns > Some(processed_ns));
+    }
     let mut doubts = Vec::new();
     if let Some(plan) = run.latency_plan() {
         if plan.missed_rate == Some(true) {
@@ -111,12 +116,9 @@ fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
         doubts.push(Doubt::LostMessages(summary.lost));
     }
     for (doubt, count) in [
-        (Doubt::ZeroRtt as fn(u64) -> Doubt, count(&|s| s.processed_ns == 0 || s.received_ns == Some(0))),
-        (
-            Doubt::HugeRtt,
-            count(&|s| s.processed_ns > BELIEVABLE_RTT_NS || s.received_ns > Some(BELIEVABLE_RTT_NS)),
-        ),
-        (Doubt::OutOfOrder, count(&|s| s.received_ns > Some(s.processed_ns))),
+        (Doubt::ZeroRtt as fn(u64) -> Doubt, zero),
+        (Doubt::HugeRtt, huge),
+        (Doubt::OutOfOrder, out_of_order),
     ] {
         if count > 0 {
             doubts.push(doubt(count));
@@ -161,8 +163,8 @@ fn too_few_samples(latency: &LatencySummary) -> Option<Doubt> {
 mod tests {
     use super::super::Severity;
     use super::*;
+    use crate::analysis::Analyzed;
     use crate::input::{Latency, Sample};
-    use crate::stats::Sorted;
 
     fn doubts_of(samples_ns: &[u64]) -> Vec<Doubt> {
         let sample = |(i, ns): (usize, &u64)| Sample {
@@ -176,8 +178,7 @@ mod tests {
         let samples = samples_ns.iter().enumerate().map(sample).collect();
         let latency = Latency { path: "l.csv".into(), samples, failures: Vec::new(), gaps: Vec::new() };
         let run = Run { directory: "r".into(), provenance: None, latency: Some(latency), bandwidth: None };
-        let shape = Shape::of(samples_ns, &Sorted::new(samples_ns.to_vec()), None, 1);
-        Doubt::of(&run, &RunSummary::of(&run), Some(&shape))
+        Analyzed::of(run).doubts
     }
 
     fn codes(samples_ns: &[u64]) -> Vec<&'static str> {
