@@ -8,6 +8,8 @@ pub mod autocorrelation;
 pub mod block_length;
 pub mod bootstrap;
 pub mod cells;
+#[cfg(test)]
+mod coverage;
 pub mod drift;
 pub mod jitter;
 pub mod modes;
