@@ -163,8 +163,8 @@ fn too_few_samples(latency: &LatencySummary) -> Option<Doubt> {
 mod tests {
     use super::super::Severity;
     use super::*;
+    use crate::analysis::Analyzed;
     use crate::input::{Failures, Latency, Places, Sample};
-    use crate::stats::Sorted;
 
     fn doubts_of(samples_ns: &[u64]) -> Vec<Doubt> {
         let sample = |(i, ns): (usize, &u64)| Sample {
@@ -179,9 +179,7 @@ mod tests {
         let latency =
             Latency { path: "l.csv".into(), samples, failures: Failures::default(), gaps: Places::default() };
         let run = Run { directory: "r".into(), provenance: None, latency: Some(latency), bandwidth: None };
-        let sorted = Sorted::new(samples_ns.to_vec());
-        let shape = Shape::of(samples_ns, &sorted, None, 1);
-        Doubt::of(&run, &RunSummary::of(&run, Some(&sorted)), Some(&shape))
+        Analyzed::of(run).doubts
     }
 
     fn codes(samples_ns: &[u64]) -> Vec<&'static str> {

@@ -7,59 +7,76 @@
 use super::block_length::Dependence;
 use super::cells::Cells;
 
-/// Autocorrelation at `lag`; `None` where all samples are equal or there are too few.
+/// Autocorrelation at `lag`; `None` where all values are equal or there are too few.
 #[must_use]
 pub fn at_lag(series: &[f64], lag: usize) -> Option<f64> {
-    of_values(series, |x| x, lag)
-}
-
-/// The same of nanoseconds, without a copy of them.
-#[must_use]
-pub fn of_samples(samples_ns: &[u64], lag: usize) -> Option<f64> {
-    of_values(samples_ns, |ns| ns as f64, lag)
-}
-
-/// The same of what `value` makes of each element, without a copy either.
-pub(super) fn of_values<T: Copy>(series: &[T], value: impl Fn(T) -> f64, lag: usize) -> Option<f64> {
-    let mean = mean(series.iter().map(|x| value(*x)))?;
-    let squares: f64 = series.iter().map(|x| (value(*x) - mean).powi(2)).sum();
+    let mean = series.iter().sum::<f64>() / series.len() as f64;
+    let squares: f64 = series.iter().map(|x| (x - mean).powi(2)).sum();
     let pairs = series.iter().zip(series.get(lag..)?);
-    let products: f64 = pairs.map(|(a, b)| (value(*a) - mean) * (value(*b) - mean)).sum();
+    let products: f64 = pairs.map(|(a, b)| (a - mean) * (b - mean)).sum();
     (lag < series.len() && squares > 0.0).then(|| products / squares)
 }
 
-/// Mean, summed as differences from the first value so that a large offset does not eat the digits.
-fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    let mut count = 0_u64;
-    let first = values.clone().next()?;
-    let sum: f64 = values.inspect(|_| count += 1).map(|x| x - first).sum();
-    Some(first + sum / count as f64)
+/// What the samples of a run say about each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunDependence {
+    /// Autocorrelation of each sample and the next.
+    pub lag_1: f64,
+    /// How many independent samples would give the mean as precisely: the variance of the samples over the variance of their
+    /// mean. No more than there are, because a run whose samples alternate is no longer for that.
+    pub effective_samples: f64,
 }
 
-/// How many independent samples would give the mean as precisely as `samples_ns` do: their variance over the variance of
-/// their mean. No more than there are, because a run whose samples alternate is no longer for that.
-///
-/// The variance of the mean is that of the means of cells (batch means: Conway 1963, "Some tactical problems in digital
-/// simulation"), times how dependent those means are ([`Dependence::long_run`]). A short series has a cell for each sample.
+impl RunDependence {
+    /// Of `samples_ns` in the order they were taken; `None` where all are equal.
+    ///
+    /// The variance of the mean is that of the means of cells (batch means: Conway 1963, "Some tactical problems in digital
+    /// simulation"), times how dependent those means are ([`Dependence::long_run`]). A short series has a cell for each sample.
+    #[must_use]
+    pub fn of(samples_ns: &[u64]) -> Option<Self> {
+        let cells = Cells::of(samples_ns.len());
+        let sum = |cell: &[u64]| cell.iter().map(|ns| *ns as f64).sum::<f64>();
+        let sums: Vec<(f64, usize)> =
+            cells.ranges().map(|r| (sum(&samples_ns[r.clone()]), r.len())).collect();
+        let count = samples_ns.len() as f64;
+        let mean = sums.iter().map(|(sum, _)| sum).sum::<f64>() / count;
+        let (mut squares, mut products) = (0.0, 0.0);
+        let mut previous = 0.0;
+        for ns in samples_ns {
+            let deviation = *ns as f64 - mean;
+            squares += deviation * deviation;
+            products += previous * deviation;
+            previous = deviation;
+        }
+        let means: Vec<f64> = sums.iter().map(|(sum, size)| sum / *size as f64).collect();
+        let variance_of_means =
+            means.iter().map(|cell| (cell - mean).powi(2)).sum::<f64>() / means.len() as f64;
+        if squares <= 0.0 || variance_of_means <= 0.0 {
+            return None;
+        }
+        let long_run = Dependence::of(&means).map_or(1.0, |dependence| dependence.long_run);
+        let of_mean = variance_of_means / means.len() as f64 * long_run;
+        // A long-run variance near 0 may be estimated below it.
+        let effective_samples =
+            if of_mean > 0.0 { (squares / count / of_mean).clamp(1.0, count) } else { count };
+        Some(Self { lag_1: products / squares, effective_samples })
+    }
+}
+
+/// Autocorrelation of each sample and the next in whether they are above `median`: 1 for one that is, 0 for one that is not. `None`
+/// where none or all are.
 #[must_use]
-pub fn effective_samples(samples_ns: &[u64]) -> Option<f64> {
-    let cells = Cells::of(samples_ns.len());
-    let whole = mean(samples_ns.iter().map(|ns| *ns as f64))?;
-    let variance =
-        samples_ns.iter().map(|ns| (*ns as f64 - whole).powi(2)).sum::<f64>() / samples_ns.len() as f64;
-    let mean_of = |cell: &[u64]| cell.iter().map(|ns| *ns as f64).sum::<f64>() / cell.len() as f64;
-    let means: Vec<f64> = cells.ranges().map(|range| mean_of(&samples_ns[range])).collect();
-    let variance_of_means = means.iter().map(|mean| (mean - whole).powi(2)).sum::<f64>() / means.len() as f64;
-    if variance <= 0.0 || variance_of_means <= 0.0 {
-        return None;
-    }
-    let long_run = Dependence::of(&means).map_or(1.0, |dependence| dependence.long_run);
-    let of_mean = variance_of_means / means.len() as f64 * long_run;
-    // A long-run variance near 0 may be estimated below it.
-    if of_mean <= 0.0 {
-        return Some(samples_ns.len() as f64);
-    }
-    Some((variance / of_mean).clamp(1.0, samples_ns.len() as f64))
+pub fn lag_1_of_sides(samples_ns: &[u64], median: u64) -> Option<f64> {
+    let [first, .., last] = samples_ns else { return None };
+    let count = samples_ns.len() as f64;
+    let above = samples_ns.iter().filter(|ns| **ns > median).count() as f64;
+    let both = samples_ns.windows(2).filter(|pair| pair[0] > median && pair[1] > median).count() as f64;
+    let share = above / count;
+    let ends = f64::from(u8::from(*first > median)) + f64::from(u8::from(*last > median));
+    // The sum over all pairs of (a - share) (b - share), multiplied out.
+    let products = both - share * (2.0 * above - ends) + (count - 1.0) * share * share;
+    let squares = above * (1.0 - share);
+    (squares > 0.0).then(|| products / squares)
 }
 
 /// A series of 64 values and what other programs say of it.
@@ -95,16 +112,22 @@ mod tests {
             0.440_403_443_696,
             0.308_104_711_723,
         ];
-        for (lag, expected) in expected.into_iter().enumerate() {
-            let found = of_samples(&known::SERIES, lag).unwrap();
+        for (lag, expected) in expected.iter().enumerate() {
+            let found = at_lag(&known::series(), lag).unwrap();
             assert!((found - expected).abs() < 1e-11, "lag {lag}: {found}");
         }
+        let of_run = RunDependence::of(&known::SERIES).unwrap();
+        assert!((of_run.lag_1 - expected[1]).abs() < 1e-11, "{of_run:?}");
+        // acf((x > 967).astype(float), nlags=1), the same versions; 967 is the median by nearest rank.
+        assert!((lag_1_of_sides(&known::SERIES, 967).unwrap() - 0.734_375).abs() < 1e-11);
     }
 
     #[test]
     fn the_worth_of_a_known_series() {
         // 64 / (1 + 2 * sum(w[k] * acf(x, nlags=20)[k])) with the flat-top weights of a window of 10 lags: numpy 2.4.6.
-        assert!((effective_samples(&known::SERIES).unwrap() - 8.694_334_115_976).abs() < 1e-9);
+        assert!(
+            (RunDependence::of(&known::SERIES).unwrap().effective_samples - 8.694_334_115_976).abs() < 1e-9
+        );
     }
 
     #[test]
@@ -113,18 +136,20 @@ mod tests {
         for (phi, expected) in [(0.0, 1.0), (0.5, 3.0), (0.9, 19.0)] {
             let series = ar1(&mut Random::new(7), phi, 200_000);
             let samples: Vec<u64> = series.iter().map(|x| (10_000.0 + 1_000.0 * x) as u64).collect();
-            let found = 200_000.0 / effective_samples(&samples).unwrap();
+            let of_run = RunDependence::of(&samples).unwrap();
+            let found = 200_000.0 / of_run.effective_samples;
             assert!((found / expected - 1.0).abs() < 0.15, "phi {phi}: {found}");
-            assert!((of_samples(&samples, 1).unwrap() - phi).abs() < 0.01);
+            assert!((of_run.lag_1 - phi).abs() < 0.01);
         }
     }
 
     #[test]
     fn there_is_none_where_nothing_varies() {
-        assert_eq!(of_samples(&[130; 9], 1), None);
-        assert_eq!(of_samples(&[], 1), None);
-        assert_eq!(of_samples(&[130], 1), None);
-        assert_eq!(effective_samples(&[130; 9]), None);
+        for equal in [&[130; 9][..], &[130], &[]] {
+            assert_eq!(RunDependence::of(equal), None);
+            assert_eq!(lag_1_of_sides(equal, 130), None);
+            assert_eq!(at_lag(&equal.iter().map(|ns| *ns as f64).collect::<Vec<_>>(), 1), None);
+        }
     }
 
     proptest! {
@@ -132,15 +157,25 @@ mod tests {
         fn neither_scale_nor_shift_nor_direction_matters(
             samples in prop::collection::vec(0_u64..1_000_000, 3..200),
             shift in 0_u64..1_000_000,
-            lag in 1_usize..3,
         ) {
-            if let Some(plain) = of_samples(&samples, lag) {
-                let of = |changed: Vec<u64>| of_samples(&changed, lag).unwrap();
-                prop_assert!(plain.abs() <= 1.0 + 1e-9);
-                prop_assert!((of(samples.iter().map(|ns| ns * 3 + shift).collect()) - plain).abs() < 1e-6);
-                prop_assert!((of(samples.iter().rev().copied().collect()) - plain).abs() < 1e-9);
-                let worth = effective_samples(&samples).unwrap();
-                prop_assert!((1.0..=samples.len() as f64).contains(&worth));
+            if let Some(plain) = RunDependence::of(&samples) {
+                let lag_1 = |changed: Vec<u64>| RunDependence::of(&changed).unwrap().lag_1;
+                prop_assert!(plain.lag_1.abs() <= 1.0 + 1e-9);
+                prop_assert!((lag_1(samples.iter().map(|ns| ns * 3 + shift).collect()) - plain.lag_1).abs() < 1e-6);
+                prop_assert!((lag_1(samples.iter().rev().copied().collect()) - plain.lag_1).abs() < 1e-9);
+                prop_assert!((1.0..=samples.len() as f64).contains(&plain.effective_samples));
+            }
+        }
+
+        #[test]
+        fn sides_correlate_as_zeros_and_ones_do(
+            samples in prop::collection::vec(0_u64..9, 2..200),
+            median in 0_u64..9,
+        ) {
+            let sides: Vec<f64> = samples.iter().map(|ns| f64::from(u8::from(*ns > median))).collect();
+            match (lag_1_of_sides(&samples, median), at_lag(&sides, 1)) {
+                (Some(ours), Some(naive)) => prop_assert!((ours - naive).abs() < 1e-9),
+                (ours, naive) => prop_assert_eq!(ours, naive),
             }
         }
     }

@@ -9,6 +9,8 @@ pub mod block_length;
 pub mod bootstrap;
 pub mod cells;
 pub mod change_points;
+#[cfg(test)]
+mod coverage;
 pub mod drift;
 pub mod gaussian;
 pub mod jitter;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Sorted;
-use super::autocorrelation::{effective_samples, of_samples, of_values};
+use super::autocorrelation::{RunDependence, lag_1_of_sides};
 use super::bootstrap::{Bootstrap, Intervals};
 use super::drift::Drift;
 use super::jitter::mean_absolute_difference;
@@ -82,13 +82,12 @@ impl Shape {
 
 impl Autocorrelation {
     fn of(samples: &[u64], sorted: &Sorted<u64>, bootstrap: &Bootstrap) -> Option<Self> {
-        let median = sorted.median()?;
-        let side = |ns: u64| f64::from(u8::from(ns > median));
+        let of_run = RunDependence::of(samples)?;
         Some(Self {
-            lag_1: of_samples(samples, 1)?,
-            lag_1_of_sides: of_values(samples, side, 1),
+            lag_1: of_run.lag_1,
+            lag_1_of_sides: lag_1_of_sides(samples, sorted.median()?),
             samples: samples.len() as u64,
-            effective_samples: effective_samples(samples)?,
+            effective_samples: of_run.effective_samples,
             block_length: bootstrap.block_length,
             block_length_is_at_limit: bootstrap.is_at_limit,
         })
