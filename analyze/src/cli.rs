@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{compare_runs, history};
 
+use crate::charts::Pictures;
+
 const EXAMPLES: &str = "\
 Examples:
   analyze latency_results.csv                     one file, results beside it
@@ -34,8 +36,9 @@ A run directory whose name is a command's is given as ./compare.
 With --matrix each directory is a cell named after it, with a run.json in it.
 
 Written: performance_report.txt, summary.json, and for latency
-latency_histogram.png, latency_over_time.png, latency_percentiles.png, for
-bandwidth bandwidth_analysis.png, for doorbells doorbell_latency_cdf.png and
+latency_histogram.png, latency_over_time.png, latency_percentiles.png,
+latency_ccdf.png and latency_heatmap.png, for bandwidth bandwidth_analysis.png
+and phase_breakdown.png, for doorbells doorbell_latency_cdf.png and
 doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
 and experiments.png, which draws what there is data for.
 
@@ -89,6 +92,10 @@ pub struct ReportArgs {
     /// report is about; of a matrix, the one that holds the first run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Files of each picture: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
     /// Print summary.json (with --matrix the matrix) instead of the report
     #[arg(long)]

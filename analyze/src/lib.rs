@@ -46,11 +46,16 @@ pub struct Done {
     pub written: Vec<PathBuf>,
 }
 
-/// Reads `inputs` and writes report, summary and charts into `out`, by default the main run's directory.
+/// Reads `inputs` and writes report, summary and pictures into `out`, by default the main run's directory.
 ///
 /// # Errors
 /// On any input that is absent or damaged, on any output that cannot be written, and once interrupted.
-pub fn analyze(inputs: &[PathBuf], out: Option<&Path>, interrupt: &Interrupt) -> Result<Done, Error> {
+pub fn analyze(
+    inputs: &[PathBuf],
+    out: Option<&Path>,
+    formats: charts::Pictures,
+    interrupt: &Interrupt,
+) -> Result<Done, Error> {
     let runs = input::read(inputs)?;
     interrupt.check()?;
     let directory = out.unwrap_or(&runs.main.directory).to_path_buf();
@@ -63,7 +68,7 @@ pub fn analyze(inputs: &[PathBuf], out: Option<&Path>, interrupt: &Interrupt) ->
         Artifact { name: "performance_report.txt", bytes: report.clone().into_bytes() },
         Artifact { name: "summary.json", bytes: json.clone().into_bytes() },
     ];
-    artifacts.extend(charts::draw_all(&analysis, interrupt)?);
+    artifacts.extend(charts::artifacts(&charts::pictures(&analysis), formats, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
     Ok(Done { report, json, directory, written })
 }

@@ -41,7 +41,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
 
 fn report(args: &ReportArgs, interrupt: &Interrupt) -> anyhow::Result<Answer> {
     let analyze = if args.matrix { analyze::matrix::analyze } else { analyze::analyze };
-    let done = analyze(&args.inputs, args.out.as_deref(), interrupt)?;
+    let done = analyze(&args.inputs, args.out.as_deref(), args.pictures, interrupt)?;
     let stdout = match (args.json, args.quiet) {
         (true, _) => done.json,
         (false, true) => String::new(),

@@ -65,6 +65,13 @@ impl Axis {
         Self { title: title.into(), scale: Scale::Linear, low, high, marks, minor: Vec::new() }
     }
 
+    /// A linear axis of whole numbers, which nothing lies between.
+    pub(super) fn whole(title: &str, low: f64, high: f64, label: impl Fn(f64) -> String) -> Self {
+        let mut axis = Self::linear(title, low, high.max(low + 1.0), label);
+        axis.marks.retain(|(value, _)| value.fract() == 0.0);
+        axis
+    }
+
     /// A logarithmic axis with labelled decades, and labels between them where there are few.
     pub(super) fn log(title: &str, low: f64, high: f64, label: impl Fn(f64) -> String) -> Self {
         let low = low.max(f64::MIN_POSITIVE);
@@ -185,6 +192,10 @@ fn steps(low: f64, high: f64) -> Vec<f64> {
 
 /// A duration's label: `130 ns`, `1.5 µs`.
 pub(super) fn nanoseconds(ns: f64) -> String {
+    // Weeks come of a counter that wrapped.
+    if ns >= 1e15 {
+        return format!("{:e} s", (ns / 1e6).round() / 1e3);
+    }
     let (scale, unit) = unit_of_time(ns);
     format!("{} {unit}", plain(ns / scale))
 }
@@ -217,6 +228,12 @@ mod tests {
     }
 
     #[test]
+    fn a_wrapped_counter_has_a_short_label() {
+        assert_eq!(nanoseconds(1e19), "1e10 s");
+        assert_eq!(nanoseconds(2e14), "200,000 s");
+    }
+
+    #[test]
     fn sizes_are_marked_at_powers_of_two() {
         let axis = Axis::sizes("s", 50.0, 70e6);
         let shown = labels(&axis);
@@ -233,6 +250,13 @@ mod tests {
             ["100 ns", "110 ns", "120 ns", "130 ns", "140 ns", "150 ns", "160 ns", "170 ns", "180 ns"]
         );
         assert!(Axis::linear("t", 5.0, 5.0, plain).high() > 5.0);
+    }
+
+    #[test]
+    fn an_axis_of_whole_numbers_has_no_marks_between_them() {
+        assert_eq!(labels(&Axis::whole("n", 0.0, 2.0, plain)), ["0", "1", "2"]);
+        assert_eq!(labels(&Axis::whole("n", 1.0, 1.0, plain)), ["1", "2"]);
+        assert_eq!(labels(&Axis::whole("n", 0.5, 1.5, plain)), ["1"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::scaling;
 use super::style::{self, Area, BLUE, Drawn, GREY, INK, ORANGE, VERMILLION, px};
 use crate::analysis::{Analysis, Analyzed};
-use crate::report::text::payload;
+use crate::report::text::{four_digits, payload};
 use crate::stats::{Percentile, Sorted};
 use crate::summary::FrameSummary;
 
@@ -47,7 +47,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     bandwidth_bars::success(&fourth, &lanes, &places)
 }
 
-fn lanes(analysis: &Analysis) -> Vec<Lane<'_>> {
+pub(super) fn lanes(analysis: &Analysis) -> Vec<Lane<'_>> {
     let baseline = analysis.baseline.as_ref().filter(|b| b.summary.bandwidth.is_some());
     let offset = if baseline.is_some() { 0.2 } else { 0.0 };
     let mut lanes = vec![Lane { analyzed: &analysis.main, color: BLUE, offset: -offset }];
@@ -68,7 +68,7 @@ const AXIS: f64 = 590.0;
 const ROOM: usize = 6;
 
 impl<'a> Places<'a> {
-    fn of(analyzed: &'a Analyzed) -> Self {
+    pub(super) fn of(analyzed: &'a Analyzed) -> Self {
         Self { frames: frames(analyzed) }
     }
 
@@ -177,6 +177,18 @@ fn distribution(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Dra
                 chart.plotting_area().draw(&dot)?;
             }
         }
+        let of_frame = |(place, frame): (usize, &FrameSummary)| {
+            let sorted = Sorted::new(lane.rates(frame));
+            let (low, high) = (*sorted.as_slice().first()?, *sorted.as_slice().last()?);
+            let median = sorted.upper_median()?;
+            let rates = [low, median, high].map(four_digits);
+            let text =
+                format!("{}: median {} GB/s, from {} to {}", frame.label, rates[1], rates[0], rates[2]);
+            Some((place as f64 + lane.offset, median, text))
+        };
+        let medians: Vec<_> = places.frames.iter().enumerate().filter_map(of_frame).collect();
+        let name = lane.analyzed.title();
+        chart.values((&name, lane.color), &medians, |m| (m.0, y.at(m.1)), |m| m.2.clone())?;
     }
     Ok(())
 }

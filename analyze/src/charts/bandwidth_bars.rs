@@ -7,7 +7,7 @@ use super::axis::{Axis, nanoseconds};
 use super::bandwidth::{HALF_WIDTH, LOG_BEYOND, Lane, Places, frames, runs_legend};
 use super::panel::{Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PURPLE, SKY, VERMILLION};
-use crate::report::text::{grouped, plural};
+use crate::report::text::{duration, grouped, plural};
 use crate::summary::{FrameSummary, Parts};
 
 pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
@@ -28,7 +28,7 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
     let split = !logarithmic && summaries().any(|f| f.parts.is_some());
     let other = split && summaries().filter_map(|f| f.parts).any(|parts| other_of(parts) > VISIBLE);
     let bar = if split { "median, divided as all frames' time was" } else { "median" };
-    let mut facts = vec![format!("bar: {bar}; whisker: shortest to longest")];
+    let mut facts = vec![format!("bar and figure: {bar}; whisker: shortest to longest")];
     if other {
         facts[0] += "; other: waiting for the other direction";
     }
@@ -76,6 +76,17 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
                 lane.name_above(&chart, lanes, top, -22)?;
             }
         }
+        let of_frame = |(place, wanted): (usize, &FrameSummary)| {
+            let frame = lane.summary(wanted)?;
+            let median = frame.duration_median_ns?;
+            let [least, middle, most] =
+                [frame.duration_min_ns?, median, frame.duration_max_ns?].map(|ns| duration(ns as f64));
+            let text = format!("{}: median {middle}, from {least} to {most}", frame.label);
+            Some((place as f64 + lane.offset, median as f64, text))
+        };
+        let medians: Vec<_> = places.frames.iter().enumerate().filter_map(of_frame).collect();
+        let name = lane.analyzed.title();
+        chart.values((&name, lane.color), &medians, |m| (m.0, y.at(m.1)), |m| m.2.clone())?;
     }
     Ok(())
 }
@@ -163,6 +174,15 @@ pub(super) fn success(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) 
             chart.note(top, (0, -4), (HPos::Center, VPos::Bottom), &checked(frame), GREY)?;
             lane.name_above(&chart, lanes, top, -38)?;
         }
+        let of_frame = |(place, wanted): (usize, &FrameSummary)| {
+            let frame = lane.summary(wanted)?;
+            let counts = format!("{} ok of {}", grouped(frame.ok), grouped(frame.sent));
+            let text = format!("{}: {counts}, {}", frame.label, checked(frame));
+            Some((place as f64 + lane.offset, frame.success_rate * 100.0, text))
+        };
+        let shares: Vec<_> = places.frames.iter().enumerate().filter_map(of_frame).collect();
+        let name = lane.analyzed.title();
+        chart.values((&name, lane.color), &shares, |m| (m.0, y.at(m.1)), |m| m.2.clone())?;
     }
     Ok(())
 }

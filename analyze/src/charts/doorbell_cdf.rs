@@ -6,7 +6,7 @@ use super::axis::{Axis, nanoseconds};
 use super::doorbell::{Looks, heading};
 use super::mark::Dash;
 use super::panel::{Panel, Swatch};
-use super::percentiles::{marks, steps, stretched};
+use super::percentiles::{marks, say_percentiles, steps, stretched};
 use super::style::{self, Area, Drawn, GREY, px};
 use crate::analysis::Analysis;
 use crate::doorbell::{Cell, Doorbells};
@@ -87,6 +87,12 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
             let [known, pale] = curve(cell.sorted_ns.as_slice(), &time, &share);
             dash.draw(chart.plotting_area(), pale, paler(color))?;
             dash.draw(chart.plotting_area(), known, style::line(color, 2))?;
+        }
+        for cell in &shown {
+            let Some((color, _, _)) = looks.of_cell(cell) else { continue };
+            let name = format!("{}, {}", cell.name(), cell.load);
+            let place = |nines, ns| (time.at(ns), share.at(nines));
+            say_percentiles(&chart, (&name, color), cell.sorted_ns.as_slice(), place)?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::panel::{Panel, Swatch};
 use super::style::{self, Area, Drawn, GREY, VERMILLION, px};
 use crate::analysis::Analysis;
 use crate::doorbell::{Cell, Percentiles};
+use crate::report::text::duration;
 
 /// A cell that has a place in the picture.
 struct Point<'a> {
@@ -84,6 +85,19 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
                 points.iter().filter(joined).map(place).collect(),
                 style::line(color, 1),
             )?;
+        }
+    }
+    for (index, first) in points.iter().enumerate() {
+        let like = |p: &&Point<'_>| p.cell.name() == first.cell.name() && p.cell.load == first.cell.load;
+        let Some((color, _, _)) = looks.of_cell(first.cell) else { continue };
+        if !points[..index].iter().any(|p| like(&p)) {
+            let all: Vec<&Point<'_>> = points.iter().filter(like).collect();
+            let name = format!("{}, {}", first.cell.name(), first.cell.load);
+            let text = |p: &&Point<'_>| {
+                let (p50, cpu) = (duration(p.rtt.p50_ns as f64), duration(p.cpu_ns));
+                format!("{}: p50 {p50}, {cpu} of CPU time a message", p.cell.rate())
+            };
+            chart.values((&name, color), &all, |p| place(p), text)?;
         }
     }
     let mut taken = Vec::new();

@@ -288,6 +288,9 @@ fn draw_lines(area: &Area<'_>, title: &str, fact: &str, lines: &[Line]) -> Drawn
         chart
             .plotting_area()
             .draw(&PathElement::new(path, style::line(color, if hollow { 1 } else { 2 })))?;
+        let place = |(bytes, rate): &(u64, f64)| (x.at(*bytes as f64), y.at(*rate));
+        let text = |(bytes, rate): &(u64, f64)| format!("{}: {} GB/s", size(*bytes), four_digits(*rate));
+        chart.values((&line.name, color), &line.points, place, text)?;
     }
     Ok(())
 }
@@ -325,6 +328,11 @@ fn draw_bars(
                 chart.note((middle, head), (0, -4), (HPos::Center, VPos::Bottom), &label(*value), INK)?;
             }
         }
+        let values = bar.values.iter().enumerate().filter_map(|(group, value)| Some((group, (*value)?)));
+        let values: Vec<(usize, f64)> = values.collect();
+        let middle = |group: usize| group as f64 - 0.4 + slot * (place as f64 + 0.5);
+        let place = |(group, value): &(usize, f64)| (middle(*group), y.at(*value));
+        chart.values((&bar.name, color), &values, place, |(_, value)| label(*value))?;
     }
     Ok(())
 }

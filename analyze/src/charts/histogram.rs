@@ -3,12 +3,12 @@
 use plotters::element::{PathElement, Rectangle};
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::Context;
 use super::axis::{Axis, nanoseconds, plain};
+use super::latencies::{Latencies, Series, counts, log_edges};
 use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE};
-use super::{Context, Series, quantity};
-use crate::analysis::Analysis;
-use crate::report::text::{duration, grouped, plural};
+use crate::report::text::{duration, four_digits, grouped, plural};
 use crate::stats::{Percentile, Sorted};
 
 const LINEAR_BINS: u64 = 140;
@@ -16,12 +16,12 @@ const LOG_BINS_PER_DECADE: f64 = 40.0;
 /// Rows for the percentiles' labels above a panel: one each, should all three crowd together.
 const LABEL_ROWS: usize = 3;
 
-pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
-    let series = Series::processed(analysis);
+pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
+    let series = latencies.processed();
     let (upper, lower) = area.split_vertically(area.dim_in_pixel().1 as i32 / 2);
-    let words = quantity(analysis);
-    linear(&upper, &series, words, Context::of(analysis))?;
-    logarithmic(&lower, &series, words)
+    let words = latencies.quantity();
+    linear(&upper, series, words, Context::of(latencies.analysis))?;
+    logarithmic(&lower, series, words)
 }
 
 /// Percentiles the linear panel may end at, in hundredths, the furthest first.
@@ -34,7 +34,7 @@ const ENDS: [u32; 18] = [
 /// first quartile than forty times what the quickest quarter spans (or a twentieth of the quartile, where that is more).
 /// That quarter meets no queue whatever the rest does, so neither a tail nor a backlog of most messages squeezes it
 /// into one bin; and a body that is wide by itself is wide in its quickest quarter, too.
-fn body_end(samples: &Sorted<u64>) -> (u64, String) {
+pub(super) fn body_end(samples: &Sorted<u64>) -> (u64, String) {
     let rank = |hundredths| {
         Percentile::from_hundredths(hundredths).and_then(|p| samples.nearest_rank(p)).unwrap_or(0)
     };
@@ -57,18 +57,13 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
     let bin = ((high - low) / LINEAR_BINS + 1).max(1);
     let bins = ((high - low) / bin + 1) as usize;
 
+    let edges: Vec<f64> = (0..=bins as u64).map(|i| low as f64 + (i * bin) as f64).collect();
     let mut facts = Vec::new();
     let mut heights = Vec::new();
     let mut part = "the body";
     for (one, (end, name)) in series.iter().zip(&ends) {
-        let mut counts = vec![0_u64; bins];
-        let mut beyond = 0_u64;
-        for sample in one.sorted.as_slice() {
-            match counts.get_mut(((sample - low) / bin) as usize) {
-                Some(count) if *sample <= high => *count += 1,
-                _ => beyond += 1,
-            }
-        }
+        let counts = counts(&one.sorted, &edges);
+        let beyond = one.sorted.as_slice().len() as u64 - counts.iter().sum::<u64>();
         let total = one.sorted.as_slice().len() as f64;
         if one.is_main && beyond as f64 > total / 2.0 {
             part = "the quickest of it";
@@ -104,11 +99,12 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
         facts,
         legend: legend(series),
         headroom: 2 + 17 * LABEL_ROWS as i32,
+        ..Panel::default()
     };
     let chart = panel.draw(area, &x, &y)?;
-    let edges: Vec<f64> = (0..=bins as u64).map(|i| (low + i * bin) as f64).collect();
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
+        one.say_bins(&chart, &x, &y, &edges, heights, |share| format!("{} %", four_digits(share)))?;
     }
     mark_percentiles(&chart, &x, &y, series)
 }
@@ -116,18 +112,11 @@ fn linear(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2], context:
 fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> Drawn {
     let low = series.iter().map(Series::min).min().unwrap_or(1).max(1);
     let high = series.iter().map(Series::max).max().unwrap_or(1).max(low);
-    let edges = log_edges(low, high);
-
-    let mut heights = Vec::new();
-    for one in series {
-        let mut counts = vec![0.0; edges.len() - 1];
-        for sample in one.sorted.as_slice() {
-            // A sample of 0 ns goes to the first bin: the axis has no place for it.
-            let after = edges.partition_point(|edge| *edge <= *sample as f64);
-            counts[after.clamp(1, edges.len() - 1) - 1] += 1.0;
-        }
-        heights.push(counts);
-    }
+    let edges = log_edges(low, high, 10_f64.powf(1.0 / LOG_BINS_PER_DECADE));
+    let heights: Vec<Vec<f64>> = series
+        .iter()
+        .map(|one| counts(&one.sorted, &edges).into_iter().map(|count| count as f64).collect())
+        .collect();
     let zeros = series.iter().map(|s| s.sorted.as_slice().partition_point(|v| *v == 0)).sum::<usize>() as u64;
     let mut facts =
         vec!["every message; both axes logarithmic, so a single one is as visible as the peak".to_owned()];
@@ -152,20 +141,9 @@ fn logarithmic(area: &Area<'_>, series: &[Series], [title, time]: [&str; 2]) -> 
     let chart = panel.draw(area, &x, &y)?;
     for (one, heights) in series.iter().zip(&heights) {
         one.draw_bins(&chart, &x, &y, &edges, heights)?;
+        one.say_bins(&chart, &x, &y, &edges, heights, |count| plural(count as u64, "message"))?;
     }
     mark_percentiles(&chart, &x, &y, series)
-}
-
-/// Edges of bins of equal ratio from `low` to beyond `high`, on whole nanoseconds so that no bin lies between two values.
-fn log_edges(low: u64, high: u64) -> Vec<f64> {
-    let ratio = 10_f64.powf(1.0 / LOG_BINS_PER_DECADE);
-    let mut edges = vec![low as f64];
-    let mut edge = low as f64;
-    while edge <= high as f64 {
-        edge = (edge * ratio).round().max(edge + 1.0);
-        edges.push(edge);
-    }
-    edges
 }
 
 fn legend(series: &[Series]) -> Vec<(Swatch, String)> {
@@ -177,6 +155,32 @@ fn legend(series: &[Series]) -> Vec<(Swatch, String)> {
 }
 
 impl Series {
+    /// The bins' values, for a reader who points at them.
+    fn say_bins(
+        &self,
+        chart: &Chart<'_>,
+        x: &Axis,
+        y: &Axis,
+        edges: &[f64],
+        heights: &[f64],
+        height_of: impl Fn(f64) -> String,
+    ) -> Drawn {
+        let bins: Vec<_> = edges.windows(2).zip(heights).filter(|(_, height)| **height > 0.0).collect();
+        let place =
+            |(edges, height): &(&[f64], &f64)| ((x.at(edges[0]) + x.at(edges[1])) / 2.0, y.at(**height));
+        let text = |(edges, height): &(&[f64], &f64)| {
+            // Samples are whole nanoseconds, and the upper edge is the next bin's.
+            let (first, last) = (edges[0], edges[1] - 1.0);
+            let range = if last > first {
+                format!("{} – {}", duration(first), duration(last))
+            } else {
+                duration(first)
+            };
+            format!("{range}: {}", height_of(**height))
+        };
+        chart.values((&self.name, self.color), &bins, place, text)
+    }
+
     /// The main run as filled bins, the baseline as an outline over them.
     fn draw_bins(&self, chart: &Chart<'_>, x: &Axis, y: &Axis, edges: &[f64], heights: &[f64]) -> Drawn {
         let area = chart.plotting_area();
@@ -255,14 +259,5 @@ mod tests {
         assert_eq!((end, name.as_str()), (447, "p45"));
         // A body that is wide by itself is not cut.
         assert_eq!(body_end(&Sorted::new((1..10_000).collect())), (9_999, "max".into()));
-    }
-
-    #[test]
-    fn log_bins_cover_all_values_and_lie_on_whole_nanoseconds() {
-        for (low, high) in [(1, 1), (1, 20), (130, 50_000), (1, u64::MAX)] {
-            let edges = log_edges(low, high);
-            assert!(edges[0] <= low as f64 && edges[edges.len() - 1] > high as f64);
-            assert!(edges.windows(2).all(|e| e[1] >= e[0] + 1.0 && e[0].fract() == 0.0));
-        }
     }
 }

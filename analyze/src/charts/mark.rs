@@ -1,11 +1,14 @@
 //! Marks and dashes: told apart without colour.
 
-use plotters::backend::BitMapBackend;
+use std::convert::Infallible;
+
 use plotters::coord::CoordTranslate;
 use plotters::drawing::DrawingArea;
-use plotters::element::{Circle, DashedPathElement, PathElement, Polygon};
-use plotters::style::{RGBColor, ShapeStyle};
+use plotters::element::{Circle, Drawable, PathElement, PointCollection, Polygon};
+use plotters::style::{Color, RGBColor, ShapeStyle};
+use plotters_backend::DrawingErrorKind;
 
+use super::canvas::{self, Canvas};
 use super::style::{self, Area, Drawn, PAPER, px};
 
 /// Half the width of a mark, in pixels of the finished picture.
@@ -108,7 +111,7 @@ impl Dash {
     /// A line through points of `area`.
     pub(super) fn draw<T: CoordTranslate<From: Clone + 'static>>(
         self,
-        area: &DrawingArea<BitMapBackend<'_>, T>,
+        area: &DrawingArea<Canvas<'_>, T>,
         path: Vec<T::From>,
         line: ShapeStyle,
     ) -> Drawn {
@@ -116,8 +119,37 @@ impl Dash {
             area.draw(&PathElement::new(path, line))?;
         } else {
             let (ink, gap) = self.lengths();
-            area.draw(&DashedPathElement::new(path, px(ink), px(gap), line))?;
+            area.draw(&Dashed { path, lengths: (px(ink), px(gap)), line })?;
         }
+        Ok(())
+    }
+}
+
+/// A broken line: one shape, however many dashes.
+pub(super) struct Dashed<P> {
+    pub(super) path: Vec<P>,
+    /// Of ink and gap, in units.
+    pub(super) lengths: (i32, i32),
+    pub(super) line: ShapeStyle,
+}
+
+impl<'a, P: 'a> PointCollection<'a, P> for &'a Dashed<P> {
+    type Point = &'a P;
+    type IntoIter = &'a [P];
+    fn point_iter(self) -> Self::IntoIter {
+        &self.path
+    }
+}
+
+impl<P> Drawable<Canvas<'_>> for Dashed<P> {
+    fn draw<I: Iterator<Item = (i32, i32)>>(
+        &self,
+        path: I,
+        canvas: &mut Canvas<'_>,
+        _: (u32, u32),
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        let ink = canvas::ink(self.line.color.to_backend_color());
+        canvas.stroke(path.collect(), self.line.stroke_width as i32, Some(self.lengths), ink);
         Ok(())
     }
 }
@@ -127,7 +159,8 @@ mod tests {
     use super::*;
 
     fn inked(mark: Mark) -> Vec<u8> {
-        style::picture(24, 24, |area| mark.draw(area, (px(12), px(12)), style::BLUE)).unwrap()
+        let drawing = style::drawing(24, 24, |area| mark.draw(area, (px(12), px(12)), style::BLUE));
+        crate::charts::raster::pixels(&drawing.unwrap())
     }
 
     #[test]

@@ -3,27 +3,45 @@
 mod axis;
 mod bandwidth;
 mod bandwidth_bars;
+mod canvas;
+mod ccdf;
 mod doorbell;
 mod doorbell_cdf;
 mod doorbell_cpu;
+mod drawing;
 mod experiments;
+pub mod forest;
+mod heatmap;
 mod histogram;
+mod hover;
+mod latencies;
+#[cfg(test)]
+mod laws;
 mod mark;
 mod over_time;
 mod panel;
 mod percentiles;
+mod phases;
+mod picture;
+mod png_file;
+mod raster;
 mod scaling;
 mod style;
+mod svg;
+pub mod trend;
+
+pub use hover::{HoverPanel, HoverPoint, HoverSeries};
+pub use picture::{Picture, Pictures, artifacts};
+pub use svg::{FONT_CSS, Svg};
+
+use std::sync::Arc;
 
 use crate::analysis::{Analysis, Analyzed};
-use crate::error::Error;
-use crate::interrupt::Interrupt;
-use crate::latency_summary::LatencySummary;
 use crate::matrix::Matrix;
-use crate::output::Artifact;
 use crate::report::text::plural;
-use crate::stats::Sorted;
 use experiments::Experiments;
+use latencies::Latencies;
+use picture::names;
 use style::{Area, Drawn};
 
 /// Width and height of each latency picture, in pixels.
@@ -33,54 +51,75 @@ pub const HISTOGRAM_SIZE: (u32, u32) = (1200, 1000);
 /// Width and height of the bandwidth picture's four panels together, in pixels.
 pub const BANDWIDTH_SIZE: (u32, u32) = (1400, 1060);
 
-type Draw = fn(&Area<'_>, &Analysis) -> Drawn;
+/// Width and height of the two panels of phases together, in pixels.
+pub const PHASES_SIZE: (u32, u32) = (1400, 580);
 
-/// All pictures the main run has samples for, as PNG files.
-///
-/// # Errors
-/// [`Error::Draw`] naming the picture, [`Error::Interrupted`].
-pub fn draw_all(analysis: &Analysis, interrupt: &Interrupt) -> Result<Vec<Artifact>, Error> {
-    let mut wanted: Vec<(&'static str, (u32, u32), Draw)> = Vec::new();
+/// All pictures there is something to draw for.
+#[must_use]
+pub fn pictures(analysis: &Analysis) -> Vec<Picture<'_>> {
+    type Draw = fn(&Area<'_>, &Latencies<'_>) -> Drawn;
+    let mut pictures = Vec::new();
     if let Some(latency) = &analysis.main.run.latency {
-        let or_nothing = |draw: Draw| if latency.samples.is_empty() { nothing as Draw } else { draw };
-        wanted.push(("latency_histogram.png", HISTOGRAM_SIZE, or_nothing(histogram::draw)));
-        wanted.push(("latency_over_time.png", LATENCY_SIZE, or_nothing(over_time::draw)));
-        wanted.push(("latency_percentiles.png", LATENCY_SIZE, or_nothing(percentiles::draw)));
+        let latencies = Arc::new(Latencies::of(analysis));
+        let [title, time] = latencies.quantity();
+        let mut add = |names, title: String, alt: String, size, draw: Draw| {
+            let latencies = Arc::clone(&latencies);
+            let draw = if latency.samples.is_empty() { nothing } else { draw };
+            pictures.push(Picture::new(names, title, alt, size, move |area| draw(area, &latencies)));
+        };
+        let of = format!("{time} to PROCESSED");
+        let alt = format!("Histogram of the {of}, on linear axes and on logarithmic ones");
+        add(names!("latency_histogram"), title.into(), alt, HISTOGRAM_SIZE, histogram::draw);
+        let alt = format!("The {of} of each message, in the order they were sent in");
+        add(names!("latency_over_time"), format!("{title} over time"), alt, LATENCY_SIZE, over_time::draw);
+        let alt = format!("The {of} by percentile, the axis stretched towards the tail");
+        let by_percentile = format!("{title} by percentile");
+        add(names!("latency_percentiles"), by_percentile, alt, LATENCY_SIZE, percentiles::draw);
+        let alt = format!("Share of messages up to a {of}, and share beyond, on a logarithmic axis");
+        let cumulative = format!("{title}: cumulative distribution");
+        add(names!("latency_ccdf"), cumulative, alt, HISTOGRAM_SIZE, ccdf::draw);
+        let alt = format!("How densely messages lie, by the order they were sent in and the {of}");
+        let density = format!("{title}: density over time");
+        add(names!("latency_heatmap"), density, alt, LATENCY_SIZE, heatmap::draw);
     }
+    type DrawAll = fn(&Area<'_>, &Analysis) -> Drawn;
+    let mut add = |names, title: &str, alt: &str, size, draw: DrawAll| {
+        let (title, alt) = (title.to_owned(), alt.to_owned());
+        pictures.push(Picture::new(names, title, alt, size, move |area| draw(area, analysis)));
+    };
     if analysis.main.run.bandwidth.is_some() {
-        wanted.push(("bandwidth_analysis.png", BANDWIDTH_SIZE, bandwidth::draw));
+        let alt = "Payload rates by frame format: distribution, scaling, duration and success";
+        add(names!("bandwidth_analysis"), "Bandwidth by payload", alt, BANDWIDTH_SIZE, bandwidth::draw);
+        if phases::is_there(&analysis.main) {
+            let alt = "What a frame's time is made of, by frame format: write, notify, read, verify";
+            add(names!("phase_breakdown"), "Where a frame's time goes", alt, PHASES_SIZE, phases::draw);
+        }
     }
     if let Some(doorbells) = &analysis.doorbells {
-        wanted.push(("doorbell_latency_cdf.png", doorbell_cdf::size(doorbells), doorbell_cdf::draw));
-        wanted.push(("doorbell_latency_vs_cpu.png", LATENCY_SIZE, doorbell_cpu::draw));
+        let title = "Round trips by way to wait";
+        let alt = "Distribution of the round trips of each way to wait, a panel for each rate";
+        add(names!("doorbell_latency_cdf"), title, alt, doorbell_cdf::size(doorbells), doorbell_cdf::draw);
+        let title = "Latency against CPU time";
+        let alt = "Round trip of each way to wait against the CPU time a message takes";
+        add(names!("doorbell_latency_vs_cpu"), title, alt, LATENCY_SIZE, doorbell_cpu::draw);
     }
-    let mut artifacts = Vec::with_capacity(wanted.len());
-    for (name, (width, height), draw) in wanted {
-        interrupt.check()?;
-        let bytes = style::picture(width, height, |area| draw(area, analysis))
-            .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
-        artifacts.push(Artifact { name, bytes });
-    }
-    Ok(artifacts)
+    pictures
 }
 
-/// experiments.png, if the runs have anything to draw.
-///
-/// # Errors
-/// [`Error::Draw`], [`Error::Interrupted`].
-pub fn draw_experiments(matrix: &Matrix, interrupt: &Interrupt) -> Result<Option<Artifact>, Error> {
-    interrupt.check()?;
-    let Some(experiments) = Experiments::of(matrix) else { return Ok(None) };
-    let (width, height) = experiments.size();
-    let name = "experiments.png";
-    let bytes = style::picture(width, height, |area| experiments.draw(area))
-        .map_err(|error| Error::Draw { picture: name, message: error.to_string() })?;
-    Ok(Some(Artifact { name, bytes }))
+/// The picture of an experiment's runs side by side, if they have anything to draw.
+#[must_use]
+pub fn experiments(matrix: &Matrix) -> Option<Picture<'_>> {
+    let experiments = Experiments::of(matrix)?;
+    let alt = "Rates by size, copy kernels by size, and latency idle beside loaded".to_owned();
+    let size = experiments.size();
+    Some(Picture::new(names!("experiments"), "Experiments".into(), alt, size, move |area| {
+        experiments.draw(area)
+    }))
 }
 
-/// The picture of a run without a single acknowledged message.
-fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
-    let failed = analysis.main.summary.latency.as_ref().map_or(0, |l| l.failed + l.lost);
+/// Instead of a picture of a run without a single acknowledged message.
+fn nothing(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
+    let failed = latencies.analysis.main.summary.latency.as_ref().map_or(0, |l| l.failed + l.lost);
     let sentence = format!("Nothing to draw: {} and none acknowledged", plural(failed, "message"));
     area.draw(&plotters::element::Text::new(
         sentence,
@@ -88,56 +127,6 @@ fn nothing(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         style::bold(24, style::VERMILLION),
     ))?;
     Ok(())
-}
-
-/// Times to PROCESSED of one run, in ascending order.
-struct Series {
-    name: String,
-    /// Its name where there is little room.
-    short: &'static str,
-    is_main: bool,
-    sorted: Sorted<u64>,
-}
-
-/// The baseline, if its latency is counted from the same moment as the main run's.
-fn comparable_baseline(analysis: &Analysis) -> Option<&Analyzed> {
-    let is_open = |analyzed: &Analyzed| analyzed.summary.latency.as_ref().map(LatencySummary::is_open);
-    analysis.baseline.as_ref().filter(|baseline| is_open(baseline) == is_open(&analysis.main))
-}
-
-/// What the main run's times are, as a title begins and as an axis says it.
-fn quantity(analysis: &Analysis) -> [&'static str; 2] {
-    if analysis.main.summary.latency.as_ref().is_some_and(LatencySummary::is_open) {
-        ["Latency from the due time", "time from the due time"]
-    } else {
-        ["Round-trip latency", "round-trip time"]
-    }
-}
-
-impl Series {
-    /// Of the main run, then of the baseline if it has any.
-    fn processed(analysis: &Analysis) -> Vec<Self> {
-        let of = |analyzed: &Analyzed, is_main| {
-            let samples = analyzed.run.latency.as_ref()?.processed_ns();
-            let sorted = Sorted::new(samples);
-            (!sorted.as_slice().is_empty()).then(|| Self {
-                name: analyzed.title(),
-                short: analyzed.short,
-                is_main,
-                sorted,
-            })
-        };
-        let baseline = comparable_baseline(analysis).and_then(|b| of(b, false));
-        of(&analysis.main, true).into_iter().chain(baseline).collect()
-    }
-
-    fn min(&self) -> u64 {
-        self.sorted.as_slice().first().copied().unwrap_or(0)
-    }
-
-    fn max(&self) -> u64 {
-        self.sorted.as_slice().last().copied().unwrap_or(0)
-    }
 }
 
 /// What every picture says of the run behind it: machine and mapping, and loudly if it is not to be relied on.

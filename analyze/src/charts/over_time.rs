@@ -5,45 +5,35 @@ use std::ops::RangeInclusive;
 use plotters::element::{Circle, PathElement, Rectangle};
 use plotters::style::RGBColor;
 
+use super::Context;
 use super::axis::{Axis, nanoseconds};
+use super::latencies::{COLUMNS, Column, Latencies};
 use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, INK, ORANGE, SKY, VERMILLION, px};
-use super::{Context, Series, comparable_baseline, quantity};
-use crate::analysis::{Analysis, Analyzed};
-use crate::input::{Latency, Sample};
-use crate::report::text::{grouped, plural};
-use crate::stats::{Percentile, Sorted};
+use crate::analysis::Analyzed;
+use crate::input::Latency;
+use crate::report::text::{duration, grouped, plural};
 
-/// Columns of the plot that hold one bucket each, if there are more messages than that.
-const BUCKETS: usize = 540;
-
-/// Opacity of a group's whole range, and of its p10 to p90 over that; together 0.55.
+/// Opacity of a column's whole range, and of its p10 to p90 over that; together 0.55.
 const RANGE_SHADE: f64 = 0.25;
 const BODY_SHADE: f64 = 0.4;
 
-/// Neighbouring messages drawn as one.
-struct Bucket {
-    iterations: RangeInclusive<u64>,
-    min_ns: u64,
-    p10_ns: u64,
-    median_ns: u64,
-    p90_ns: u64,
-    max_ns: u64,
-}
-
-pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
+pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
+    let analysis = latencies.analysis;
     let Some(latency) = &analysis.main.run.latency else { return Ok(()) };
-    let baseline = comparable_baseline(analysis).and_then(|b| Some((b, b.run.latency.as_ref()?)));
-    let bucketed = latency.samples.len() > 2 * BUCKETS;
+    let baseline = latencies.runs().nth(1).map(|(analyzed, _)| analyzed).zip(latencies.columns().get(1));
+    let bucketed = latency.samples.len() > 2 * COLUMNS;
 
-    let [title, time] = quantity(analysis);
-    let range = iterations(latency);
-    let series = Series::processed(analysis);
-    let low = series.iter().map(Series::min).min().unwrap_or(1).max(1) as f64;
-    let high = series.iter().map(Series::max).max().unwrap_or(1) as f64;
-    let x = Axis::linear("message (iteration)", *range.start() as f64, *range.end() as f64, |v| {
-        grouped(v as u64)
-    });
+    let [title, time] = latencies.quantity();
+    let range = latencies.iterations();
+    let (low, high) = latencies.range();
+    let (low, high) = (low.max(1) as f64, high.max(1) as f64);
+    // Dots have room at both ends.
+    let room = if bucketed { 0.0 } else { ((range.end() - range.start()) as f64 * 0.01).max(0.5) };
+    let x =
+        Axis::whole("message (iteration)", *range.start() as f64 - room, *range.end() as f64 + room, |v| {
+            grouped(v as u64)
+        });
     // The foot of the plot is kept free for the marks of failures.
     let y = if high / low > 10.0 {
         Axis::log(
@@ -53,12 +43,9 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
             nanoseconds,
         )
     } else {
-        Axis::linear(
-            &format!("{time} to PROCESSED"),
-            (low - (high - low).max(2.0) * 0.15).max(0.0),
-            high + (high - low).max(2.0) * 0.1,
-            nanoseconds,
-        )
+        let spread = (high - low).max(high * 0.02).max(10.0);
+        let lowest = (low - spread * 0.15).max(0.0);
+        Axis::whole(&format!("{time} to PROCESSED"), lowest, high + spread * 0.1, nanoseconds)
     };
     let panel = Panel {
         title: format!("{title} over time"),
@@ -69,29 +56,29 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     };
     let chart = panel.draw(area, &x, &y)?;
 
+    let name = analysis.main.title();
+    let columns = latencies.columns().first().map_or(&[][..], Vec::as_slice);
     if bucketed {
-        draw_band(&chart, &x, &y, &buckets(&latency.samples))?;
+        draw_band(&chart, &x, &y, columns)?;
+        say(&chart, &x, &y, (&name, BLUE), columns)?;
     } else {
-        for sample in &latency.samples {
-            let place = (x.at(sample.iteration as f64), y.at(sample.processed_ns as f64));
-            chart.plotting_area().draw(&Circle::new(place, px(3), style::fill(BLUE, 0.8)))?;
+        let dots: Vec<(u64, f64)> =
+            latency.samples.iter().map(|s| (s.iteration, s.processed_ns as f64)).collect();
+        let place = |(iteration, ns): &(u64, f64)| (x.at(*iteration as f64), y.at(*ns));
+        for dot in &dots {
+            chart.plotting_area().draw(&Circle::new(place(dot), px(3), style::fill(BLUE, 0.9)))?;
         }
+        let text =
+            |(iteration, ns): &(u64, f64)| format!("message {}: {}", grouped(*iteration), duration(*ns));
+        chart.values((&name, BLUE), &dots, place, text)?;
     }
-    if let Some((_, baseline)) = baseline {
-        draw_medians(&chart, &x, &y, &buckets(&baseline.samples), ORANGE)?;
+    if let Some((analyzed, columns)) = baseline {
+        draw_medians(&chart, &x, &y, columns, ORANGE)?;
+        say(&chart, &x, &y, (&analyzed.title(), ORANGE), columns)?;
     }
     let failed = latency.failures.iter().map(|f| f.iteration..=f.iteration);
     draw_marks(&chart, &x, &y, failed, VERMILLION)?;
     draw_marks(&chart, &x, &y, latency.gaps.iter().map(|g| g.first..=g.last), INK)
-}
-
-fn iterations(latency: &Latency) -> RangeInclusive<u64> {
-    let all = || {
-        let samples = latency.samples.iter().map(|s| s.iteration);
-        let gaps = latency.gaps.iter().flat_map(|g| [g.first, g.last]);
-        samples.chain(latency.failures.iter().map(|f| f.iteration)).chain(gaps)
-    };
-    all().min().unwrap_or(0)..=all().max().unwrap_or(1)
 }
 
 fn how_drawn(latency: &Latency, bucketed: bool) -> String {
@@ -99,10 +86,10 @@ fn how_drawn(latency: &Latency, bucketed: bool) -> String {
     if !bucketed {
         return format!("{count}, a dot each");
     }
-    let size = latency.samples.len().div_ceil(BUCKETS);
+    let size = latency.samples.len().div_ceil(COLUMNS);
     format!(
-        "{count} in groups of {size}: pale from each group's fastest to its slowest, so every extreme shows; darker \
-         from p10 to p90; a dash at its median"
+        "{count} in groups of {size}: pale from each group's fastest to its slowest, which has a cap, so every extreme \
+         shows; darker from p10 to p90; a dash at its median"
     )
 }
 
@@ -132,50 +119,58 @@ fn legend(
     legend
 }
 
-fn buckets(samples: &[Sample]) -> Vec<Bucket> {
-    let size = samples.len().div_ceil(BUCKETS).max(1);
-    let bucket = |group: &[Sample]| {
-        let sorted = Sorted::new(group.iter().map(|s| s.processed_ns).collect());
-        let nearest = |hundredths| sorted.nearest_rank(Percentile::from_hundredths(hundredths)?);
-        Some(Bucket {
-            iterations: group.first()?.iteration..=group.last()?.iteration,
-            min_ns: *sorted.as_slice().first()?,
-            p10_ns: nearest(1_000)?,
-            median_ns: sorted.median()?,
-            p90_ns: nearest(9_000)?,
-            max_ns: *sorted.as_slice().last()?,
-        })
-    };
-    samples.chunks(size).filter_map(bucket).collect()
-}
-
-fn draw_band(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket]) -> Drawn {
-    for bucket in buckets {
-        let left = x.at(*bucket.iterations.start() as f64);
-        let right = x.at(*bucket.iterations.end() as f64 + 1.0);
-        for (high, low, shade) in
-            [(bucket.max_ns, bucket.min_ns, RANGE_SHADE), (bucket.p90_ns, bucket.p10_ns, BODY_SHADE)]
-        {
-            let corners = [(left, y.at(high as f64)), (right, y.at(low as f64))];
-            chart.plotting_area().draw(&Rectangle::new(corners, style::fill(SKY, shade)))?;
-        }
+fn draw_band(chart: &Chart<'_>, x: &Axis, y: &Axis, columns: &[Column]) -> Drawn {
+    let left = |column: &Column| x.at(*column.iterations.start() as f64);
+    let right = |column: &Column| x.at(*column.iterations.end() as f64 + 1.0);
+    for column in columns {
+        let corners =
+            [(left(column), y.at(column.max_ns as f64)), (right(column), y.at(column.min_ns as f64))];
+        chart.plotting_area().draw(&Rectangle::new(corners, style::fill(SKY, RANGE_SHADE)))?;
     }
-    draw_medians(chart, x, y, buckets, BLUE)
+    for column in columns {
+        let corners =
+            [(left(column), y.at(column.p90_ns as f64)), (right(column), y.at(column.p10_ns as f64))];
+        chart.plotting_area().draw(&Rectangle::new(corners, style::fill(SKY, BODY_SHADE)))?;
+    }
+    // A pale column of two pixels is easily overlooked.
+    for column in columns.iter().filter(|column| column.max_ns > column.p90_ns) {
+        let height = y.at(column.max_ns as f64);
+        let cap = [(left(column), height), (right(column), height)];
+        chart.plotting_area().draw(&PathElement::new(cap, style::line(SKY, 2)))?;
+    }
+    draw_medians(chart, x, y, columns, BLUE)
 }
 
-fn draw_medians(chart: &Chart<'_>, x: &Axis, y: &Axis, buckets: &[Bucket], color: RGBColor) -> Drawn {
+fn draw_medians(chart: &Chart<'_>, x: &Axis, y: &Axis, columns: &[Column], color: RGBColor) -> Drawn {
     // A dash each and no line between them: medians that jump would fill the plot with lines nobody measured.
-    for bucket in buckets.iter().filter(|b| *b.iterations.start() as f64 <= x.high()) {
-        let height = y.at(bucket.median_ns as f64);
+    for column in columns.iter().filter(|b| *b.iterations.start() as f64 <= x.high()) {
+        let height = y.at(column.median_ns as f64);
         let ends =
-            [bucket.iterations.start(), bucket.iterations.end()].map(|end| (x.at(*end as f64), height));
+            [column.iterations.start(), column.iterations.end()].map(|end| (x.at(*end as f64), height));
         chart.plotting_area().draw(&PathElement::new(ends, style::line(color, 2)))?;
     }
     Ok(())
 }
 
+/// The groups' values, for a reader who points at them.
+fn say(chart: &Chart<'_>, x: &Axis, y: &Axis, series: (&str, RGBColor), columns: &[Column]) -> Drawn {
+    let time = |ns: u64| duration(ns as f64);
+    let place = |b: &Column| {
+        (
+            (x.at(*b.iterations.start() as f64) + x.at(*b.iterations.end() as f64)) / 2.0,
+            y.at(b.median_ns as f64),
+        )
+    };
+    let text = |b: &Column| {
+        let (first, last) = (grouped(*b.iterations.start()), grouped(*b.iterations.end()));
+        let (least, median, most) = (time(b.min_ns), time(b.median_ns), time(b.max_ns));
+        format!("{first} – {last}: median {median}, from {least} to {most}")
+    };
+    chart.values(series, columns, place, text)
+}
+
 /// A tick, or a bar for a long range, at the foot of the plot for each range of iterations.
-fn draw_marks(
+pub(super) fn draw_marks(
     chart: &Chart<'_>,
     x: &Axis,
     y: &Axis,
@@ -190,28 +185,4 @@ fn draw_marks(
         chart.plotting_area().draw(&Rectangle::new(body, style::fill(color, 1.0)))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_lose_no_extreme() {
-        let samples: Vec<Sample> = (1..=10_000)
-            .map(|i| Sample {
-                iteration: i,
-                processed_ns: if i == 7_777 { 50_000 } else { 130 },
-                received_ns: None,
-                send_delay_ns: None,
-                to_guest_ns: None,
-                to_host_ns: None,
-            })
-            .collect();
-        let buckets = buckets(&samples);
-        assert!(buckets.len() <= BUCKETS);
-        assert_eq!(buckets.iter().map(|b| b.max_ns).max(), Some(50_000));
-        assert_eq!(buckets.iter().map(|b| b.iterations.clone().count()).sum::<usize>(), 10_000);
-        assert!(buckets.iter().all(|b| b.median_ns == 130));
-    }
 }

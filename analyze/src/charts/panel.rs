@@ -4,18 +4,20 @@ use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
 use plotters::element::{Circle, PathElement, Rectangle, Text};
-use plotters::prelude::BitMapBackend;
-use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{RGBColor, ShapeStyle};
 
 use super::Context;
 use super::axis::{Axis, Coord};
-use super::mark::{Dash, Mark};
+use super::canvas::Canvas;
+use super::drawing::Layer;
+use super::hover::{Begin, Plot, Values};
+use super::mark::{Dash, Dashed, Mark};
 use super::style::{self, Area, Drawn, FAINT_GRID, GREY, GRID, INK, PAPER, px};
 
 /// A plot on which positions of [`Axis::at`] are drawn.
 pub(super) struct Chart<'a> {
-    context: ChartContext<'a, BitMapBackend<'a>, Cartesian2d<Coord, Coord>>,
+    context: ChartContext<'a, Canvas<'a>, Cartesian2d<Coord, Coord>>,
     /// The panel around it, for what plotters would clip to the plot.
     panel: Area<'a>,
 }
@@ -62,6 +64,10 @@ pub(super) struct Panel {
     pub(super) legend: Vec<(Swatch, String)>,
     /// Free pixels between the legend and the plot, for labels of marks.
     pub(super) headroom: i32,
+    /// Pixels for the labels of the y axis, where they are not numbers.
+    pub(super) label_width: Option<i32>,
+    /// Pixels right of the plot, where something stands there.
+    pub(super) margin_right: Option<i32>,
 }
 
 const TITLE: i32 = 21;
@@ -74,6 +80,7 @@ impl Panel {
         let (width, _) = area.dim_in_pixel();
         let left = px(12);
         let mut top = px(8);
+        area.draw(&Begin(Layer::Heading))?;
         area.draw(&Text::new(self.title.clone(), (left, top), style::bold(TITLE, INK)))?;
         top += px(TITLE + 5);
         if let Some(context) = &self.context {
@@ -89,13 +96,14 @@ impl Panel {
         }
         top += px(self.headroom);
 
+        area.draw(&Begin(Layer::Axes))?;
         let mut chart = ChartBuilder::on(area)
             .margin_top(top + px(4))
             .margin_left(px(8))
-            .margin_right(px(26))
+            .margin_right(px(self.margin_right.unwrap_or(26)))
             .margin_bottom(px(6))
-            .x_label_area_size(px(44))
-            .y_label_area_size(px(76))
+            .x_label_area_size(px(if x.second_lines().is_empty() || x.title.is_empty() { 44 } else { 60 }))
+            .y_label_area_size(px(self.label_width.unwrap_or(76)))
             .build_cartesian_2d(x.coord(), y.coord())?;
         chart
             .configure_mesh()
@@ -118,6 +126,12 @@ impl Panel {
             let (place, moved) = ((position, y.part(0.0)), (0, 10 + LABEL));
             chart.note(place, moved, (HPos::Center, VPos::Top), &second, INK)?;
         }
+        let (columns, rows) = chart.plotting_area().get_pixel_range();
+        let (left, top) = area.get_base_pixel();
+        let corner = |x, y| (x - left, y - top);
+        let corners = [corner(columns.start, rows.start), corner(columns.end, rows.end)];
+        area.draw(&Plot { title: self.title.clone(), corners })?;
+        area.draw(&Begin(Layer::Marks))?;
         Ok(chart)
     }
 }
@@ -132,6 +146,7 @@ pub(super) fn draw_legend(
 ) -> Drawn<i32> {
     let mut x = left;
     let row = px(FACT + 5);
+    area.draw(&Begin(Layer::Legend))?;
     for (swatch, name) in legend {
         let (text_width, _) = area.estimate_text_size(name, &style::text(FACT, INK))?;
         let width = px(30) + text_width as i32 + px(18);
@@ -187,15 +202,27 @@ fn draw_swatch(area: &Area<'_>, swatch: Swatch, x: i32, middle: i32) -> Drawn {
 
 impl<'a> Chart<'a> {
     /// The area within the axes; takes positions and clips to the plot.
-    pub(super) fn plotting_area(&self) -> &DrawingArea<BitMapBackend<'a>, Cartesian2d<Coord, Coord>> {
+    pub(super) fn plotting_area(&self) -> &DrawingArea<Canvas<'a>, Cartesian2d<Coord, Coord>> {
         self.context.plotting_area()
     }
 
     /// The pixel of the panel at `place`.
-    fn pixel(&self, place: (f64, f64)) -> (i32, i32) {
+    pub(super) fn pixel(&self, place: (f64, f64)) -> (i32, i32) {
         let (x, y) = self.context.backend_coord(&place);
         let (left, top) = self.panel.get_base_pixel();
         (x - left, y - top)
+    }
+
+    /// What the SVG says where a reader points: values in the order they are drawn in, their places and words for them.
+    pub(super) fn values<T>(
+        &self,
+        (name, color): (&str, RGBColor),
+        values: &[T],
+        place: impl Fn(&T) -> (f64, f64),
+        text: impl Fn(&T) -> String,
+    ) -> Drawn {
+        self.plotting_area().draw(&Values::new(name, color, values, place, text))?;
+        Ok(())
     }
 
     /// A mark around `place`.
@@ -205,13 +232,8 @@ impl<'a> Chart<'a> {
 
     /// A vertical dashed line at `x` from `low` to `high`.
     pub(super) fn dashed_vertical(&self, x: f64, (low, high): (f64, f64), line: ShapeStyle) -> Drawn {
-        let (foot, head) = (self.pixel((x, low)), self.pixel((x, high)));
-        let mut y = head.1;
-        while y < foot.1 {
-            let end = (y + px(5)).min(foot.1);
-            self.panel.draw(&PathElement::new([(head.0, y), (head.0, end)], line))?;
-            y += px(9);
-        }
+        let path = vec![self.pixel((x, high)), self.pixel((x, low))];
+        self.panel.draw(&Dashed { path, lengths: (px(5), px(4)), line })?;
         Ok(())
     }
 
@@ -281,9 +303,18 @@ impl<'a> Chart<'a> {
         self.write((left + px(moved.0), top + px(moved.1)), (width, height), content, color)
     }
 
+    /// Text in the middle of something drawn, whose colour it stands on.
+    pub(super) fn inscribe(&self, place: (f64, f64), content: &str, color: RGBColor) -> Drawn {
+        let (x, y) = self.pixel(place);
+        let style = style::text(LABEL, color).pos(Pos::new(HPos::Center, VPos::Center));
+        self.panel.draw(&Text::new(content.to_owned(), (x, y + px(3)), style))?;
+        Ok(())
+    }
+
     /// Text with its top left corner at a pixel of the panel; what is behind it fades.
     fn write(&self, corner: (i32, i32), size: (i32, i32), content: &str, color: RGBColor) -> Drawn {
-        let behind = [corner, (corner.0 + size.0, corner.1 + size.1)];
+        // Letters stand above the box plotters gives them.
+        let behind = [(corner.0, corner.1 - px(2)), (corner.0 + size.0, corner.1 + size.1 - px(1))];
         self.panel.draw(&Rectangle::new(behind, style::fill(PAPER, 0.75)))?;
         self.panel.draw(&Text::new(content.to_owned(), corner, style::text(LABEL, color)))?;
         Ok(())

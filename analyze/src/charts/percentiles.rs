@@ -6,34 +6,48 @@ use plotters::element::{Circle, PathElement, Rectangle};
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::Context;
 use super::axis::{Axis, nanoseconds};
+use super::latencies::{Latencies, Series};
 use super::panel::{Chart, Panel, Swatch};
-use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, px};
-use super::{Context, comparable_baseline, quantity};
-use crate::analysis::{Analysis, Analyzed};
+use super::style::{self, Area, Drawn, GREY, INK, PAPER, px};
 use crate::report::text::duration;
-use crate::stats::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
+use crate::stats::{MIN_SAMPLES_BEYOND, Percentile};
 
 /// Opacity of the part where a percentile is n/a.
-const UNKNOWN_SHADE: f64 = 0.15;
+pub(super) const UNKNOWN_SHADE: f64 = 0.15;
 
-struct Curve {
-    name: String,
-    color: RGBColor,
-    samples: Sorted<u64>,
+/// Places of a curve that have words for a reader who points at them.
+const SAID: u16 = 240;
+
+/// A curve and what the legend calls it.
+pub(super) struct Curve<'a> {
+    pub(super) name: String,
+    pub(super) series: &'a Series,
 }
 
-pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
-    let mut curves = curves(&analysis.main, BLUE, GREEN);
-    if let Some(baseline) = comparable_baseline(analysis) {
-        curves.extend(curves_of_baseline(baseline));
-    }
-    let all = || curves.iter().flat_map(|c| c.samples.as_slice());
-    let (low, high) =
-        (all().min().copied().unwrap_or(1).max(1) as f64, all().max().copied().unwrap_or(1) as f64);
-    let most = curves.iter().map(|c| c.samples.as_slice().len()).max().unwrap_or(1);
+/// Of the main run, then of the baseline: to PROCESSED, then to RECEIVED.
+pub(super) fn curves<'a>(latencies: &'a Latencies<'_>) -> Vec<Curve<'a>> {
+    let named = |series: &'a Series, to: &str| Curve { name: format!("{}, to {to}", series.name), series };
+    let processed = latencies.processed().iter().map(|series| named(series, "PROCESSED"));
+    let received = latencies.received().iter().map(|series| named(series, "RECEIVED"));
+    let mut curves: Vec<Curve<'_>> = processed.chain(received).collect();
+    curves.sort_by_key(|curve| !curve.series.is_main);
+    curves
+}
 
-    let [title, time] = quantity(analysis);
+/// Shortest and longest time, and the largest count, of all curves; 1 where there are none.
+pub(super) fn extent(curves: &[Curve<'_>]) -> (f64, f64, usize) {
+    let low = curves.iter().map(|curve| curve.series.min()).min().unwrap_or(1).max(1);
+    let high = curves.iter().map(|curve| curve.series.max()).max().unwrap_or(1);
+    (low as f64, high as f64, curves.iter().map(|curve| curve.series.count()).max().unwrap_or(1))
+}
+
+pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
+    let analysis = latencies.analysis;
+    let curves = curves(latencies);
+    let (low, high, most) = extent(&curves);
+    let [title, time] = latencies.quantity();
     let end = (most as f64).log10().max(1.0) + 0.3;
     let x = Axis::marked("percentile", 0.0, end, marks(end));
     let y = if high / low > 10.0 {
@@ -42,7 +56,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         let spread = (high - low).max(2.0);
         Axis::linear(time, (low - spread * 0.1).max(0.0), high + spread * 0.15, nanoseconds)
     };
-    let mut legend: Vec<_> = curves.iter().map(|c| (Swatch::Line(c.color), c.name.clone())).collect();
+    let mut legend: Vec<_> = curves.iter().map(|c| (Swatch::Line(c.series.color), c.name.clone())).collect();
     // The shade is the main run's: another number of messages has another end.
     let whose =
         if analysis.baseline.is_some() { format!(" of {}", analysis.main.title()) } else { String::new() };
@@ -62,29 +76,51 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     };
     let chart = panel.draw(area, &x, &y)?;
     let Some(first) = curves.first() else { return Ok(()) };
-    shade_unknown(&chart, &x, &y, first.samples.as_slice().len())?;
+    shade_unknown(&chart, &x, &y, first.series.count())?;
     for curve in curves.iter().rev() {
-        let line = PathElement::new(steps(curve.samples.as_slice(), &x, &y), style::line(curve.color, 2));
+        let path = steps(curve.series.sorted.as_slice(), &x, &y);
+        let line = PathElement::new(path, style::line(curve.series.color, 2));
         chart.plotting_area().draw(&line)?;
+    }
+    for curve in &curves {
+        curve.say(&chart, |share, time| (x.at(share), y.at(time)))?;
     }
     label_percentiles(&chart, &x, &y, first)
 }
 
-fn curves(analyzed: &Analyzed, processed: RGBColor, received: RGBColor) -> Vec<Curve> {
-    let Some(latency) = &analyzed.run.latency else { return Vec::new() };
-    let title = analyzed.title();
-    [
-        (format!("{title}, to PROCESSED"), processed, latency.processed_ns()),
-        (format!("{title}, to RECEIVED"), received, latency.received_ns()),
-    ]
-    .into_iter()
-    .filter(|(_, _, samples)| !samples.is_empty())
-    .map(|(name, color, samples)| Curve { name, color, samples: Sorted::new(samples) })
-    .collect()
+impl Curve<'_> {
+    /// Its values at places evenly spaced on the stretched axis, for a reader who points at it.
+    pub(super) fn say(&self, chart: &Chart<'_>, place: impl Fn(f64, f64) -> (f64, f64)) -> Drawn {
+        say_percentiles(chart, (&self.name, self.series.color), self.series.sorted.as_slice(), place)
+    }
 }
 
-fn curves_of_baseline(baseline: &Analyzed) -> Vec<Curve> {
-    curves(baseline, ORANGE, PURPLE)
+/// Values of a sorted series by percentile; `place` is given the position on the stretched axis and the time.
+pub(super) fn say_percentiles(
+    chart: &Chart<'_>,
+    series: (&str, RGBColor),
+    sorted: &[u64],
+    place: impl Fn(f64, f64) -> (f64, f64),
+) -> Drawn {
+    let count = sorted.len();
+    if count == 0 {
+        return Ok(());
+    }
+    let end = (count as f64).log10();
+    let fraction = |i: u16| 1.0 - 10_f64.powf(-end * f64::from(i) / f64::from(SAID));
+    let fractions: Vec<f64> = (0..=SAID).map(fraction).collect();
+    let value =
+        |fraction: f64| sorted[((fraction * count as f64).ceil() as usize).clamp(1, count) - 1] as f64;
+    let place = |fraction: &f64| place(stretched(*fraction), value(*fraction));
+    let text = |fraction: &f64| format!("{}: {}", name_of(*fraction), duration(value(*fraction)));
+    chart.values(series, &fractions, place, text)
+}
+
+/// `p99.37`, with as many digits as tell it from 100.
+pub(super) fn name_of(fraction: f64) -> String {
+    let beyond = (1.0 - fraction) * 100.0;
+    let decimals = if beyond > 0.0 { (1.0 - beyond.log10().floor()).clamp(1.0, 9.0) as usize } else { 1 };
+    format!("p{:.decimals$}", fraction * 100.0)
 }
 
 /// Marks for the minimum, 50, 90, 95 and as many nines as the axis has room for.
@@ -101,16 +137,49 @@ pub(super) fn stretched(fraction: f64) -> f64 {
     -(1.0 - fraction).log10()
 }
 
-/// The k-th of n samples covers the percentiles from (k - 1) / n to k / n; equal neighbours are one step.
+/// Places of a curve on the stretched axis: more than these are not told apart.
+const PLACES: f64 = 1_000.0;
+
+/// The k-th of n samples covers the percentiles from (k - 1) / n to k / n; equal neighbours are one step, and steps
+/// narrower than a place are passed over.
 pub(super) fn steps(sorted: &[u64], x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
     let count = sorted.len() as f64;
+    let least = (x.high() - x.low()) / PLACES;
+    // The first rank that is a place further on.
+    let next = |from: f64| (count * (1.0 - 10_f64.powf(-(from + least)))).ceil() as usize;
+    let steps = steps_between(sorted, least, |rank| stretched(rank as f64 / count), next);
+    steps.into_iter().map(|(position, ns)| (x.at(position), y.at(ns as f64))).collect()
+}
+
+/// The same by shares, all of which take the same room.
+pub(super) fn even_steps(sorted: &[u64]) -> Vec<(f64, u64)> {
+    let count = sorted.len() as f64;
+    let next = |from: f64| ((from + 1.0 / PLACES) * count).ceil() as usize;
+    steps_between(sorted, 1.0 / PLACES, |rank| rank as f64 / count, next)
+}
+
+fn steps_between(
+    sorted: &[u64],
+    least: f64,
+    position: impl Fn(usize) -> f64,
+    next: impl Fn(f64) -> usize,
+) -> Vec<(f64, u64)> {
+    let count = sorted.len();
     let mut path = Vec::new();
     let mut begin = 0;
-    for group in sorted.chunk_by(|a, b| a == b) {
-        let height = y.at(group[0] as f64);
-        path.push((x.at(stretched(begin as f64 / count)), height));
-        begin += group.len();
-        path.push((x.at(stretched(begin as f64 / count)), height));
+    while begin < count {
+        let (from, value) = (position(begin), sorted[begin]);
+        let end = begin + sorted[begin..].partition_point(|other| *other == value);
+        path.push((from, value));
+        if position(end) - from >= least {
+            path.push((position(end), value));
+            begin = end;
+        } else {
+            begin = next(from).clamp(end, count);
+            if begin == count {
+                path.push((position(count), sorted[count - 1]));
+            }
+        }
     }
     path
 }
@@ -124,12 +193,12 @@ fn shade_unknown(chart: &Chart<'_>, x: &Axis, y: &Axis, count: usize) -> Drawn {
     Ok(())
 }
 
-fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve) -> Drawn {
+fn label_percentiles(chart: &Chart<'_>, x: &Axis, y: &Axis, curve: &Curve<'_>) -> Drawn {
     for percentile in Percentile::REPORTED {
-        let Some(value) = curve.samples.percentile(percentile) else { continue };
+        let Some(value) = curve.series.sorted.percentile(percentile) else { continue };
         let place = (x.at(stretched(percentile.fraction())), y.at(value as f64));
         chart.plotting_area().draw(&Circle::new(place, px(6), style::fill(PAPER, 1.0)))?;
-        chart.plotting_area().draw(&Circle::new(place, px(5), style::fill(curve.color, 1.0)))?;
+        chart.plotting_area().draw(&Circle::new(place, px(5), style::fill(curve.series.color, 1.0)))?;
         let label = format!("{} = {}", percentile.name(), duration(value as f64));
         // p95 stands close to p90, and p50 close to the axis.
         let (anchor, moved) = match percentile {
@@ -163,5 +232,22 @@ mod tests {
         assert_eq!(path[0], (0.0, 1.0));
         assert!((path[1].0 - stretched(0.75)).abs() < 1e-12);
         assert_eq!(path[3], (2.0, 7.0));
+    }
+
+    #[test]
+    fn a_curve_of_a_million_values_has_few_points_and_all_of_its_tail() {
+        let x = Axis::marked("", 0.0, 6.3, vec![]);
+        let y = Axis::linear("", 0.0, 1e6, |v| v.to_string());
+        let sorted: Vec<u64> = (1..=1_000_000).collect();
+        let path = steps(&sorted, &x, &y);
+        assert!(path.len() < 2_100, "{}", path.len());
+        assert!(path.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1));
+        assert_eq!((path[0], path[path.len() - 1]), ((0.0, 1.0), (6.3, 1e6)));
+        // The 20 slowest are a step each.
+        for value in 999_981..=1_000_000_u64 {
+            assert_eq!(path.iter().filter(|(_, height)| *height == value as f64).count(), 2, "{value}");
+        }
+        let alike = steps(&[7; 1_000], &x, &y);
+        assert_eq!(alike, [(0.0, 7.0), (6.3, 7.0)]);
     }
 }

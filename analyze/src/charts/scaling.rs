@@ -10,7 +10,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, PAPER, PURPLE, SKY, VERMILLION, px};
 use crate::limit::Limit;
 use crate::report::text::four_digits;
-use crate::summary::FrameSummary;
+use crate::summary::{FrameSummary, Rate};
 
 /// Sizes beyond which the axis is logarithmic and figures are left to the report.
 const LINEAR_SIZES: usize = 6;
@@ -92,7 +92,8 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         let count = ways.len();
         for (place, (way, color)) in ways.into_iter().zip(colors(lane)).enumerate() {
             let points: Vec<_> = way.into_iter().map(|f| (at(f) + shift(&x, place, count), f)).collect();
-            means.extend(line(&chart, &y, color, &points)?);
+            let name = points.first().map(|(_, f)| [lane.analyzed.title().as_str(), &f.way].join(" "));
+            means.extend(line(&chart, &y, (name.unwrap_or_default().trim_end(), color), &points)?);
         }
     }
     if many {
@@ -145,10 +146,16 @@ fn colors(lane: &Lane<'_>) -> impl Iterator<Item = RGBColor> {
 fn line(
     chart: &Chart<'_>,
     y: &Axis,
-    color: RGBColor,
+    (name, color): (&str, RGBColor),
     points: &[(f64, &FrameSummary)],
 ) -> Drawn<Vec<((f64, f64), f64)>> {
-    let points: Vec<_> = points.iter().filter_map(|(at, f)| Some((*at, f.rate?))).collect();
+    let known: Vec<_> = points.iter().filter_map(|(at, f)| Some((*at, f.rate?, f.label.as_str()))).collect();
+    let text = |(_, rate, label): &(f64, Rate, &str)| {
+        let spread = rate.stddev_gb_per_s.map_or_else(String::new, |s| format!(" ± {}", four_digits(s)));
+        format!("{label}: mean {}{spread} GB/s", four_digits(rate.mean_gb_per_s))
+    };
+    chart.values((name, color), &known, |(at, rate, _)| (*at, y.at(rate.mean_gb_per_s)), text)?;
+    let points: Vec<_> = known.iter().map(|(at, rate, _)| (*at, *rate)).collect();
     let path: Vec<_> = points.iter().map(|(at, rate)| (*at, y.at(rate.mean_gb_per_s))).collect();
     chart.plotting_area().draw(&PathElement::new(path.clone(), style::line(color, 2)))?;
     for (place, (_, rate)) in path.iter().zip(&points) {

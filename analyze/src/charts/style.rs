@@ -1,19 +1,19 @@
-//! How all pictures look: the embedded font, the palette, sizes, and the canvas that becomes a PNG.
-//!
-//! A picture is drawn at twice its size and averaged down, which smooths lines and letters alike.
+//! How all pictures look: the embedded font, the palette and sizes.
 
 use std::error::Error as StdError;
 use std::sync::Once;
 
-use plotters::backend::BitMapBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, TextStyle, register_font};
 
+use super::canvas::Canvas;
+use super::drawing::{Drawing, UNITS};
+
 /// Any failure while drawing; carried as a message.
 pub(super) type Drawn<T = ()> = Result<T, Box<dyn StdError>>;
 /// Where all drawing goes.
-pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+pub(super) type Area<'a> = DrawingArea<Canvas<'a>, Shift>;
 
 /// Okabe and Ito (2008), "Color Universal Design": told apart with every common colour vision.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
@@ -29,12 +29,16 @@ pub(super) const PAPER: RGBColor = RGBColor(255, 255, 255);
 pub(super) const GRID: RGBColor = RGBColor(222, 222, 222);
 pub(super) const FAINT_GRID: RGBColor = RGBColor(242, 242, 242);
 
-const SUPERSAMPLING: u32 = 2;
-const FAMILY: &str = "roboto";
+/// The font's name, in SVG too.
+pub(super) const FAMILY: &str = "roboto";
+pub(super) const REGULAR_FONT: &[u8] = include_bytes!("../../assets/Roboto-Regular-subset.ttf");
+pub(super) const BOLD_FONT: &[u8] = include_bytes!("../../assets/Roboto-Bold-subset.ttf");
+/// The em, which is SVG's font size, of plotters' size, which is ascent and descent: 1900 and 500 of 2048.
+pub(super) const EM: f64 = 2048.0 / 2400.0;
 
-/// A length of the finished picture, in pixels of the canvas.
+/// A length of the finished picture, in units of the canvas.
 pub(super) fn px(length: i32) -> i32 {
-    length * SUPERSAMPLING as i32
+    length * UNITS
 }
 
 /// Text of this height in pixels of the finished picture.
@@ -51,54 +55,17 @@ fn register_fonts() {
     static FONTS: Once = Once::new();
     FONTS.call_once(|| {
         // Both fonts are part of the binary and a test draws with them: they cannot be invalid.
-        let regular = include_bytes!("../../assets/Roboto-Regular-subset.ttf");
-        let bold = include_bytes!("../../assets/Roboto-Bold-subset.ttf");
-        let _ = register_font(FAMILY, FontStyle::Normal, regular);
-        let _ = register_font(FAMILY, FontStyle::Bold, bold);
+        let _ = register_font(FAMILY, FontStyle::Normal, REGULAR_FONT);
+        let _ = register_font(FAMILY, FontStyle::Bold, BOLD_FONT);
     });
 }
 
-/// A picture of `width` × `height` pixels, drawn by `draw`, as a PNG.
-pub(super) fn picture(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Drawn<Vec<u8>> {
+/// What `draw` draws on `width` × `height` pixels.
+pub(super) fn drawing(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Drawn<Drawing> {
     register_fonts();
-    let (wide, high) = (width * SUPERSAMPLING, height * SUPERSAMPLING);
-    let mut canvas = vec![0; (wide * high * 3) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut canvas, (wide, high)).into_drawing_area();
-        area.fill(&PAPER)?;
-        draw(&area)?;
-        area.present()?;
-    }
-    encode(&averaged(&canvas, width as usize, height as usize), width, height)
-}
-
-/// Each pixel the mean of a square of the canvas.
-fn averaged(canvas: &[u8], width: usize, height: usize) -> Vec<u8> {
-    let factor = SUPERSAMPLING as usize;
-    let row = width * factor * 3;
-    let mut out = Vec::with_capacity(width * height * 3);
-    for y in 0..height {
-        for x in 0..width {
-            for channel in 0..3 {
-                let corner = y * factor * row + x * factor * 3 + channel;
-                let square = (0..factor).flat_map(|dy| (0..factor).map(move |dx| corner + dy * row + dx * 3));
-                let sum: usize = square.map(|index| usize::from(canvas[index])).sum();
-                out.push((sum / (factor * factor)) as u8);
-            }
-        }
-    }
-    out
-}
-
-fn encode(pixels: &[u8], width: u32, height: u32) -> Drawn<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
+    let mut drawing = Drawing { width, height, ..Drawing::default() };
+    draw(&Canvas(&mut drawing).into_drawing_area())?;
+    Ok(drawing)
 }
 
 /// A translucent fill.

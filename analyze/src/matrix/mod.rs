@@ -115,7 +115,12 @@ impl Matrix {
 ///
 /// # Errors
 /// On a directory that is no run's or holds damaged files, on any output that cannot be written, and once interrupted.
-pub fn analyze(directories: &[PathBuf], out: Option<&Path>, interrupt: &Interrupt) -> Result<Done, Error> {
+pub fn analyze(
+    directories: &[PathBuf],
+    out: Option<&Path>,
+    formats: charts::Pictures,
+    interrupt: &Interrupt,
+) -> Result<Done, Error> {
     let matrix = Matrix::of(read(directories, interrupt)?);
     let beside = directories.first().and_then(|first| first.parent()).unwrap_or(Path::new("."));
     let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
@@ -128,7 +133,8 @@ pub fn analyze(directories: &[PathBuf], out: Option<&Path>, interrupt: &Interrup
         Artifact { name: "matrix.csv", bytes: csv },
         Artifact { name: "experiments_report.txt", bytes: report.clone().into_bytes() },
     ];
-    artifacts.extend(charts::draw_experiments(&matrix, interrupt)?);
+    let pictures = Vec::from_iter(charts::experiments(&matrix));
+    artifacts.extend(charts::artifacts(&pictures, formats, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
     Ok(Done { report, json, directory, written })
 }

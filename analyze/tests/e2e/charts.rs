@@ -32,6 +32,18 @@ fn every_picture_shows_both_runs() {
     for colour in [BLUE, GREEN, ORANGE] {
         assert!(count("latency_percentiles.png", (1200, 800), PLOT, colour) > 500);
     }
+    for panel in [UPPER, LOWER] {
+        for colour in [BLUE, GREEN, ORANGE] {
+            assert!(count("latency_ccdf.png", (1200, 1000), panel, colour) > 300, "{colour:?}");
+        }
+    }
+    for colour in [[158, 202, 225], [33, 113, 181], [8, 81, 156]] {
+        assert!(count("latency_heatmap.png", (1200, 800), PLOT, colour) > 200, "{colour:?}");
+    }
+    let sides = [[0.06, 0.2, 0.49, 0.9], [0.56, 0.2, 0.98, 0.9]];
+    for side in sides {
+        assert!(count("phase_breakdown.png", (1400, 580), side, BLUE) > 2_000);
+    }
     let quarters = [
         [0.06, 0.1, 0.48, 0.46],
         [0.56, 0.1, 0.98, 0.46],
@@ -41,6 +53,24 @@ fn every_picture_shows_both_runs() {
     for (quarter, colour) in quarters.into_iter().zip([BLUE, BLUE, BLUE, TRANSLUCENT_GREEN]) {
         assert!(count("bandwidth_analysis.png", (1400, 1060), quarter, colour) > 100, "{quarter:?}");
     }
+}
+
+#[test]
+fn pictures_come_in_the_formats_asked_for() {
+    let scene = Scene::new();
+    scene.run("vm", 130, "resource2_wc");
+    scene.stdout(&["vm", "--out", "both", "--pictures", "both"]);
+    scene.stdout(&["vm", "--out", "svg", "--pictures", "svg"]);
+    let endings = |directory: &str, ending: &str| {
+        scene.names(directory).iter().filter(|name| name.ends_with(ending)).count()
+    };
+    assert_eq!((endings("both", ".png"), endings("both", ".svg")), (7, 7));
+    assert_eq!((endings("svg", ".png"), endings("svg", ".svg")), (0, 7));
+    let svg = std::fs::read_to_string(scene.path("svg/latency_ccdf.svg")).unwrap();
+    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1200 1000\""));
+    assert!(svg.contains(" width=\"1200\" height=\"1000\"><style>@font-face") && svg.ends_with("</svg>\n"));
+    assert!(svg.contains(">VM (tcg), to PROCESSED</text>"));
+    scene.analyze(&["vm", "--pictures", "jpeg"]).assert().code(2);
 }
 
 #[test]

@@ -7,14 +7,17 @@ use std::process::{Command, Stdio};
 use crate::scene::{LATENCY_HEADER, Scene, latency, run_json};
 use serde_json::Value;
 
-const ALL_FILES: [&str; 9] = [
+const ALL_FILES: [&str; 12] = [
     "bandwidth_analysis.png",
     "bandwidth_results.csv",
+    "latency_ccdf.png",
+    "latency_heatmap.png",
     "latency_histogram.png",
     "latency_over_time.png",
     "latency_percentiles.png",
     "latency_results.csv",
     "performance_report.txt",
+    "phase_breakdown.png",
     "run.json",
     "summary.json",
 ];
@@ -56,7 +59,7 @@ fn the_report_of_the_prototypes_own_files() {
     );
     let report = scene.stdout(&["proto/latency_results.csv", "proto/bandwidth_results.csv", "--out", "out"]);
     insta::assert_snapshot!("prototype", report);
-    assert_eq!(scene.names("out").len(), 6);
+    assert_eq!(scene.names("out").len(), 8);
     assert_eq!(scene.names("proto").len(), 2);
 }
 
@@ -68,6 +71,8 @@ fn only_the_pictures_of_what_was_given() {
     assert_eq!(
         scene.names("a"),
         [
+            "latency_ccdf.png",
+            "latency_heatmap.png",
             "latency_histogram.png",
             "latency_over_time.png",
             "latency_percentiles.png",
@@ -76,7 +81,10 @@ fn only_the_pictures_of_what_was_given() {
         ]
     );
     scene.stdout(&["vm/bandwidth_results.csv", "--out", "b"]);
-    assert_eq!(scene.names("b"), ["bandwidth_analysis.png", "performance_report.txt", "summary.json"]);
+    assert_eq!(
+        scene.names("b"),
+        ["bandwidth_analysis.png", "performance_report.txt", "phase_breakdown.png", "summary.json"]
+    );
 }
 
 #[test]

@@ -135,7 +135,10 @@ pub(crate) fn run_json(map_kind: &str) -> String {
 
 /// Width, height and RGB pixels of a PNG.
 pub(crate) fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
-    let mut reader = png::Decoder::new(fs::File::open(path).unwrap()).read_info().unwrap();
+    let mut decoder = png::Decoder::new(fs::File::open(path).unwrap());
+    // A palette becomes the colours it stands for.
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size()];
     let info = reader.next_frame(&mut pixels).unwrap();
     assert_eq!(info.color_type, png::ColorType::Rgb);
