@@ -2,7 +2,7 @@
 
 use super::History;
 use super::report::title;
-use super::series::{LEVEL, Point, Series};
+use super::series::{Point, Series};
 use crate::charts::Picture;
 use crate::charts::trend::{self, Trend, TrendPoint, TrendUnit};
 use crate::compare_runs::{FigureId, Unit, percent};
@@ -23,8 +23,7 @@ pub(super) fn picture(history: &History) -> Picture<'static> {
     };
     let trends: Vec<Trend> = all.iter().flat_map(of_series).take(PANELS).collect();
     let facts = format!(
-        "Lines: {} intervals by each run's own messages. Of figures that never changed at most {} show a change",
-        percent::shown(LEVEL),
+        "Lines: 95 % intervals by each run's own messages. Of figures that never changed at most {} show a change",
         percent::shown(history.alarm)
     );
     trend::picture("Figures of each run", &facts, trends)
@@ -34,12 +33,13 @@ fn trend(series: &Series, place: usize, id: &FigureId, name: String) -> Trend {
     let changed =
         |index: usize| series.changes.iter().any(|change| change.index == index && change.figure == id.key);
     let point = |(index, point): (usize, &Point)| {
+        let (low, high) = point.ends[place].unwrap_or((f64::NAN, f64::NAN));
         Some(TrendPoint {
             when_utc: point.started_utc.clone(),
             label: point.run.clone(),
             value: point.values[place]?,
-            low: point.intervals[place].map_or(f64::NAN, |interval| interval.low),
-            high: point.intervals[place].map_or(f64::NAN, |interval| interval.high),
+            low,
+            high,
             is_change_point: changed(index),
         })
     };

@@ -7,13 +7,10 @@ use crate::compare_runs::Unit;
 use crate::compare_runs::conditions::setting;
 use crate::compare_runs::one_run::{Figure, FigureId, OneRun};
 use crate::stats::change_points::{LEAST_SERIES, change_points};
-use crate::stats::ratio::{Interval, within_runs};
+use crate::stats::ratio::Ends;
 
 /// Shuffled series that a cut is measured against.
 const PERMUTATIONS: u32 = 999;
-
-/// Of a run's own interval.
-pub(super) const LEVEL: f64 = 0.95;
 
 /// Runs that are alike in everything that matters.
 #[derive(Debug, Clone, Serialize)]
@@ -52,7 +49,7 @@ pub struct Point {
     pub values: Vec<Option<f64>>,
     /// Where each lies as far as the run's own messages tell.
     #[serde(skip)]
-    pub intervals: Vec<Option<Interval>>,
+    pub ends: Vec<Option<Ends>>,
     /// What makes it doubtful.
     pub doubts: Vec<&'static str>,
 }
@@ -115,14 +112,10 @@ impl Point {
             started_utc: run.started_utc.clone().unwrap_or_default(),
             git_revision: revision.map(str::to_owned),
             values: figures.iter().map(|id| run.figure(&id.name).map(|figure| figure.value)).collect(),
-            intervals: figures.iter().map(|id| interval(run.figure(&id.name)?)).collect(),
+            ends: figures.iter().map(|id| run.figure(&id.name)?.ends).collect(),
             doubts: run.doubts.iter().map(crate::doubt::Doubt::code).collect(),
         }
     }
-}
-
-fn interval(figure: &Figure) -> Option<Interval> {
-    Some(within_runs(figure.value, figure.log_error?, 0.0, LEVEL))
 }
 
 /// The figures of these keys that some run has; where there are none, as in runs of frames only, all rates.
