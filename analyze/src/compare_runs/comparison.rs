@@ -212,12 +212,9 @@ impl Compared {
         let (base, new) = (of(base_runs), of(new_runs));
         let ratio = ratio_of_runs(&base, &new, standard.level)?;
         let spread = spread_of_runs(&base, &new);
-        let error = |run: &OneRun| run.figure(&id.name)?.log_error;
+        let known = |run: &OneRun| run.figure(&id.name).and_then(|figure| Some((figure.value, figure.ends?)));
         let within = match (base_runs, new_runs) {
-            ([base], [new]) => {
-                let errors = error(base).zip(error(new));
-                errors.map(|(base, new)| within_runs(ratio.estimate, base, new, standard.level))
-            }
+            ([base], [new]) => known(base).zip(known(new)).map(|(base, new)| within_runs(base, new)),
             _ => None,
         };
         Some(Self {

@@ -8,6 +8,7 @@ pub(crate) mod conditions;
 pub mod gate;
 pub(crate) mod one_run;
 pub(crate) mod percent;
+mod picture;
 mod problem;
 mod report;
 #[cfg(test)]
@@ -21,11 +22,13 @@ pub use comparison::{COMPARISON_SCHEMA, Compared, Comparison, LeftOut, RunEntry}
 pub use conditions::Difference;
 pub use gate::GateArgs;
 pub use one_run::{Figure, FigureId, OneRun, Unit};
+pub use picture::picture;
 pub use problem::Problem;
 pub use report::render;
 pub use verdict::{Judgement, Standard, Verdict};
 
 use crate::answer::Answer;
+use crate::charts::{self, Pictures};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Artifact};
@@ -47,7 +50,8 @@ Verdicts: faster, slower, same (within --same-within), or cannot tell, with the
 number of runs that would. Runs that differ in accelerator, CPU, QEMU, mapping,
 loop or anything else that moves the figures are refused.
 
-Written with --out: comparison.json and comparison.txt.
+Written with --out: comparison.json, comparison.txt and comparison_forest.png,
+which draws each figure's ratio with its interval.
 
 Exit status: 0 compared, whatever came of it, 1 could not be done, 2 wrong
 usage, 130 interrupted.";
@@ -78,9 +82,14 @@ pub struct Args {
     #[command(flatten)]
     pub judging: Judging,
 
-    /// Where to write comparison.json and comparison.txt; created if absent
+    /// Where to write comparison.json, comparison.txt and the forest chart;
+    /// created if absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Files of the chart: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
     /// Print comparison.json instead of the report
     #[arg(long)]
@@ -135,10 +144,11 @@ pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
     let note = match &args.out {
         None => None,
         Some(out) => {
-            let artifacts = [
+            let mut artifacts = vec![
                 Artifact { name: "comparison.txt", bytes: report.clone().into_bytes() },
                 Artifact { name: "comparison.json", bytes: json.clone().into_bytes() },
             ];
+            artifacts.extend(charts::artifacts(&[picture(&comparison)], args.pictures, interrupt)?);
             let written = output::write_all(out, &artifacts, interrupt)?;
             (!args.json).then(|| format!("wrote {} files to {}", written.len(), out.display()))
         }

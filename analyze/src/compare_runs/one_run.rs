@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::Problem;
 use super::sides::{RunPaths, expand};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, Severity};
 use crate::error::Error;
 use crate::input::{self, Run};
 use crate::interrupt::Interrupt;
 use crate::latency_summary::LatencySummary;
 use crate::report::text::payload;
-use crate::stats::ratio::{log_error_of_mean, log_error_of_percentile};
+use crate::stats::ratio::{Ends, ends_of_mean, ends_of_percentile};
 use crate::stats::shift::deciles;
 use crate::stats::{Percentile, Sorted};
 use crate::summary::{FrameSummary, RunSummary};
@@ -53,8 +53,8 @@ pub struct Figure {
     pub id: FigureId,
     /// Above 0.
     pub value: f64,
-    /// The standard error of its logarithm by the run's own messages, where those are many.
-    pub log_error: Option<f64>,
+    /// Where it lies as far as the run's own messages tell, where those are many.
+    pub ends: Option<Ends>,
 }
 
 /// What is kept of a run.
@@ -72,7 +72,7 @@ pub struct OneRun {
     pub figures: Vec<Figure>,
     /// The deciles of its times to PROCESSED.
     pub deciles: Option<[u64; 9]>,
-    /// Reasons to doubt it.
+    /// Reasons to doubt it; not what only deserves to be quoted.
     pub doubts: Vec<Doubt>,
 }
 
@@ -121,7 +121,10 @@ impl OneRun {
             provenance: run.provenance.as_ref().map(|p| p.verbatim.clone()),
             figures,
             deciles: of_deciles,
-            doubts: Doubt::of(run, &summary, None),
+            doubts: Doubt::of(run, &summary, None)
+                .into_iter()
+                .filter(|doubt| doubt.severity() != Severity::Note)
+                .collect(),
         }
     }
 
@@ -143,10 +146,10 @@ impl OneRun {
     }
 }
 
-fn add(figures: &mut Vec<Figure>, id: FigureId, value: Option<f64>, log_error: Option<f64>) {
+fn add(figures: &mut Vec<Figure>, id: FigureId, value: Option<f64>, ends: Option<Ends>) {
     // A ratio to 0 is none; a clock that shows it is doubted elsewhere.
     if let Some(value) = value.filter(|value| value.is_finite() && *value > 0.0) {
-        figures.push(Figure { id, value, log_error });
+        figures.push(Figure { id, value, ends });
     }
 }
 
@@ -166,12 +169,12 @@ fn latency_figures(in_order: &[u64], sorted: &Sorted<u64>, open: bool, figures: 
     let [p50, p90, _, p99, p99_9, _] = Percentile::REPORTED;
     for percentile in [p50, p90, p99, p99_9] {
         let value = sorted.percentile(percentile).map(|ns| ns as f64);
-        let error = log_error_of_percentile(in_order, sorted, percentile);
-        add(figures, latency_id("processed", &percentile.name(), open), value, error);
+        let ends = ends_of_percentile(in_order, sorted, percentile);
+        add(figures, latency_id("processed", &percentile.name(), open), value, ends);
     }
     let count = in_order.len() as f64;
     let mean = in_order.iter().map(|ns| *ns as f64).sum::<f64>() / count;
-    add(figures, latency_id("processed", "mean", open), Some(mean), log_error_of_mean(in_order));
+    add(figures, latency_id("processed", "mean", open), Some(mean), ends_of_mean(in_order));
 }
 
 /// Of a run that kept a histogram: what is left of its messages are figures without errors.

@@ -231,7 +231,6 @@ fn told_differences(comparison: &Comparison) -> String {
 
 fn notes(comparison: &Comparison) -> String {
     let same = percent::shown(comparison.standard.same_within);
-    let level = percent::shown(comparison.standard.level);
     let mut notes = vec![
         "base and new are medians over runs; the ratio is the median of the ratios of all pairs of runs, and so need not be \
          that of the medians."
@@ -239,7 +238,7 @@ fn notes(comparison: &Comparison) -> String {
     ];
     if comparison.is_one_a_side() {
         notes.push(format!(
-            "The interval within runs is what the messages of these two runs leave open ({level}). What runs of the same \
+            "The interval within runs is what the messages of these two runs leave open (95 %). What runs of the same \
              thing differ by is not in it, and is usually more: it is no ground for a verdict."
         ));
     } else {

@@ -46,7 +46,7 @@ impl Simulation {
                     canonical: None,
                     started_utc: None,
                     provenance: Some(serde_json::json!({"session": format!("{side}{run}")})),
-                    figures: vec![Figure { id: id.clone(), value, log_error: None }],
+                    figures: vec![Figure { id: id.clone(), value, ends: None }],
                     deciles: None,
                     doubts: Vec::new(),
                 }

@@ -3,6 +3,7 @@
 //! [`find`] reads the runs, [`series`] sorts them by what they were taken on and looks for changes.
 
 mod find;
+mod picture;
 mod report;
 mod series;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub use series::{Change, Point, Series, Setting};
 
 use crate::answer::Answer;
+use crate::charts::{self, Pictures};
 use crate::compare_runs::{Problem, percent};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -32,7 +34,8 @@ Runs are sorted by when they began, as run.json says. Those alike in
 accelerator, CPU, QEMU, mapping, loop and all else that moves the figures are
 one series. Runs without run.json or figures are named and left out.
 
-Written with --out: history.json and history.txt.
+Written with --out: history.json, history.txt and history_trend.png, which
+draws each figure over time with its changes.
 
 Exit status: 0 done, whether there are changes or not, 1 could not be done,
 2 wrong usage, 130 interrupted.";
@@ -58,9 +61,14 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 
-    /// Where to write history.json and history.txt; created if absent
+    /// Where to write history.json, history.txt and the trend chart; created if
+    /// absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Files of the chart: png, svg or both
+    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
+    pub pictures: Pictures,
 
     /// Print history.json instead of the report
     #[arg(long)]
@@ -134,10 +142,11 @@ pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
     let note = match &args.out {
         None => None,
         Some(out) => {
-            let artifacts = [
+            let mut artifacts = vec![
                 Artifact { name: "history.txt", bytes: report.clone().into_bytes() },
                 Artifact { name: "history.json", bytes: json.clone().into_bytes() },
             ];
+            artifacts.extend(charts::artifacts(&[picture::picture(&history)], args.pictures, interrupt)?);
             let written = output::write_all(out, &artifacts, interrupt)?;
             (!args.json).then(|| format!("wrote {} files to {}", written.len(), out.display()))
         }

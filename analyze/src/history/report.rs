@@ -51,7 +51,7 @@ fn summary(history: &History) -> String {
 }
 
 /// What the series is, and what tells it from the others.
-fn title(series: &Series, all: &[Series]) -> String {
+pub(super) fn title(series: &Series, all: &[Series]) -> String {
     let value = |series: &Series, name: &str| {
         series.setting.iter().find(|setting| setting.name == name).map(|setting| setting.value.clone())
     };
@@ -86,7 +86,7 @@ fn table(series: &Series) -> String {
     let mut out = row("began", "run", figures.iter().map(|id| id.key.clone()).collect(), "");
     for (index, point) in series.runs.iter().enumerate() {
         for change in series.changes.iter().filter(|change| change.index == index) {
-            out += &wrapped("  >>>> ", &changed(change));
+            out += &wrapped("  >>>> ", &changed(change, point));
         }
         let cells = (0..figures.len()).map(|place| cell(point, place, figures[place].unit)).collect();
         let mark = if point.doubts.is_empty() { "" } else { "!" };
@@ -119,14 +119,16 @@ fn value(unit: Unit, figure: f64) -> String {
     }
 }
 
-fn changed(change: &Change) -> String {
+fn changed(change: &Change, first: &Point) -> String {
+    let revision =
+        first.git_revision.as_ref().map_or_else(String::new, |revision| format!(", revision {revision}"));
     let word = match change.unit {
         Unit::Ns if change.ratio > 1.0 => "slower",
         Unit::GbPerS if change.ratio < 1.0 => "slower",
         _ => "faster",
     };
     format!(
-        "{} changed: {word}, {} to {}, {} times, p = {:.3}",
+        "{} changed: {word}, {} to {}, {} times, p = {:.3}{revision}",
         change.figure,
         value(change.unit, change.before),
         value(change.unit, change.after),

@@ -7,6 +7,7 @@ use crate::compare_runs::Unit;
 use crate::compare_runs::conditions::setting;
 use crate::compare_runs::one_run::{Figure, FigureId, OneRun};
 use crate::stats::change_points::{LEAST_SERIES, change_points};
+use crate::stats::ratio::Ends;
 
 /// Shuffled series that a cut is measured against.
 const PERMUTATIONS: u32 = 999;
@@ -46,6 +47,9 @@ pub struct Point {
     pub git_revision: Option<String>,
     /// Its figures, as [`Series::figures`]; `None` where it has none.
     pub values: Vec<Option<f64>>,
+    /// Where each lies as far as the run's own messages tell.
+    #[serde(skip)]
+    pub ends: Vec<Option<Ends>>,
     /// What makes it doubtful.
     pub doubts: Vec<&'static str>,
 }
@@ -108,6 +112,7 @@ impl Point {
             started_utc: run.started_utc.clone().unwrap_or_default(),
             git_revision: revision.map(str::to_owned),
             values: figures.iter().map(|id| run.figure(&id.name).map(|figure| figure.value)).collect(),
+            ends: figures.iter().map(|id| run.figure(&id.name)?.ends).collect(),
             doubts: run.doubts.iter().map(crate::doubt::Doubt::code).collect(),
         }
     }

@@ -98,35 +98,37 @@ const MIN_MESSAGES: usize = 200;
 /// Stretches a run is cut into.
 const BATCHES: usize = 32;
 
-/// The standard error of the logarithm of one run's percentile, by that run's own messages; `None` with few of them.
+/// What one run's own messages leave open of a figure of its: the ends of an interval of 95 %.
+pub type Ends = (f64, f64);
+
+/// The ends of one run's percentile; `None` with few messages, or few beyond it.
 ///
-/// Woodruff (1952), "Confidence intervals for medians and other position measures": the percentile's ends are the samples
-/// at the ends of its share's interval. The share's error is that of the means of 32 successive stretches, as messages
-/// near each other are alike (Law and Kelton, "Simulation modeling and analysis", batch means).
+/// Woodruff (1952), "Confidence intervals for medians and other position measures": the samples at the ends of the interval
+/// of its share. The share's error is that of the means of 32 successive stretches, as messages near each other are alike
+/// (Law and Kelton, "Simulation modeling and analysis", batch means).
 #[must_use]
-pub fn log_error_of_percentile(
-    in_order: &[u64],
-    sorted: &Sorted<u64>,
-    percentile: Percentile,
-) -> Option<f64> {
+pub fn ends_of_percentile(in_order: &[u64], sorted: &Sorted<u64>, percentile: Percentile) -> Option<Ends> {
     let value = sorted.percentile(percentile)?;
     let error = batch_error(in_order, |sample| f64::from(u8::from(sample <= value)))?;
     let count = in_order.len() as f64;
     let at = |share: f64| {
         let rank = (share * count).ceil().clamp(1.0, count) as usize;
-        (sorted.as_slice()[rank - 1].max(1) as f64).ln()
+        // A clock's whole nanosecond may be 0; half of one is what it stands for at most.
+        (sorted.as_slice()[rank - 1] as f64).max(0.5)
     };
-    let z = quantile(0.975);
+    let reach = quantile(0.975) * error;
     let share = percentile.fraction();
-    Some((at(share + z * error) - at(share - z * error)) / (2.0 * z))
+    Some((at(share - reach), at(share + reach)))
 }
 
-/// The same of the mean.
+/// The ends of one run's mean, likewise; on a scale of factors, so that none is below 0.
 #[must_use]
-pub fn log_error_of_mean(in_order: &[u64]) -> Option<f64> {
+pub fn ends_of_mean(in_order: &[u64]) -> Option<Ends> {
     let mean = in_order.iter().map(|ns| *ns as f64).sum::<f64>() / in_order.len().max(1) as f64;
+    let error = batch_error(in_order, |sample| sample as f64).filter(|_| mean > 0.0)?;
     // A small relative error of a figure is the error of its logarithm.
-    batch_error(in_order, |sample| sample as f64).filter(|_| mean > 0.0).map(|error| error / mean)
+    let reach = (quantile(0.975) * error / mean).exp();
+    Some((mean / reach, mean * reach))
 }
 
 fn batch_error(in_order: &[u64], of: impl Fn(u64) -> f64) -> Option<f64> {
@@ -146,12 +148,17 @@ fn batch_error(in_order: &[u64], of: impl Fn(u64) -> f64) -> Option<f64> {
     Some(stddev / (BATCHES as f64).sqrt())
 }
 
-/// Where the ratio of two runs lies as far as their own messages tell, by the errors of both logarithms. What one run
-/// differs from the next by is not in it.
+/// Where the ratio of two runs' figures lies as far as their own messages tell, by the ends of both: Zou and Donner (2008),
+/// "Construction of confidence limits about effect measures", of logarithms. What one run differs from the next by is not
+/// in it.
 #[must_use]
-pub fn within_runs(ratio: f64, base_error: f64, new_error: f64, level: f64) -> Interval {
-    let reach = quantile(1.0 - (1.0 - level) / 2.0) * base_error.hypot(new_error);
-    Interval { low: ratio * (-reach).exp(), high: ratio * reach.exp(), level }
+pub fn within_runs((base, base_ends): (f64, Ends), (new, new_ends): (f64, Ends)) -> Interval {
+    let distances = |value: f64, (low, high): Ends| ((value / low).ln(), (high / value).ln());
+    let (base_down, base_up) = distances(base, base_ends);
+    let (new_down, new_up) = distances(new, new_ends);
+    let ratio = new / base;
+    let (down, up) = (new_down.hypot(base_up), new_up.hypot(base_down));
+    Interval { low: ratio * (-down).exp(), high: ratio * up.exp(), level: 0.95 }
 }
 
 #[cfg(test)]
@@ -223,14 +230,23 @@ mod tests {
                 })
                 .collect();
             let sorted = Sorted::new(samples.clone());
-            let error = log_error_of_percentile(&samples, &sorted, Percentile::P50).unwrap();
-            let interval = within_runs(sorted.median().unwrap() as f64 / 1e6, error, 0.0, 0.95);
+            let ends = ends_of_percentile(&samples, &sorted, Percentile::P50).unwrap();
+            let interval = within_runs((1e6, (1e6, 1e6)), (sorted.median().unwrap() as f64, ends));
             inside += u32::from(interval.low <= 1.0 && 1.0 <= interval.high);
         }
         // 95 % of 400 is 380, its binomial deviation 4.4; 32 stretches cost a little of the level.
         assert!((363..=394).contains(&inside), "{inside} of {runs}");
-        assert_eq!(log_error_of_mean(&[5; 100]), None);
-        assert_eq!(log_error_of_mean(&[5; 1000]), Some(0.0));
+        assert_eq!(ends_of_mean(&[5; 100]), None);
+        assert_eq!(ends_of_mean(&[5; 1000]), Some((5.0, 5.0)));
+    }
+
+    #[test]
+    fn the_ends_of_a_ratio_are_those_that_pull_it_there() {
+        let interval = within_runs((100.0, (90.0, 100.0)), (200.0, (200.0, 240.0)));
+        // Downwards neither figure can go: the base not up, the new one not down.
+        assert_eq!(interval.low, 2.0);
+        let up = (1.2_f64.ln()).hypot((10.0_f64 / 9.0).ln()).exp();
+        assert!((interval.high - 2.0 * up).abs() < 1e-12, "{interval:?}");
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::many_runs::{provenance, runs};
-use crate::scene::{Scene, latency, run_json};
+use crate::scene::{Scene, decode, latency, run_json};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -55,6 +55,19 @@ fn globs_directories_and_lists_are_the_same_sides() {
     ] {
         assert_eq!(scene.stdout(arguments), report, "{arguments:?}");
     }
+}
+
+#[test]
+fn the_json_of_a_comparison() {
+    let scene = Scene::new();
+    runs(&scene, "old", 0, 4, 1.0);
+    runs(&scene, "new", 0, 4, 1.1);
+    let mut comparison = json(&scene.stdout(&["compare", "old", "new", "--json"]));
+    // The first of each list says what the others look like.
+    for list in ["figures", "shift", "base", "new"] {
+        comparison[list].as_array_mut().unwrap().truncate(1);
+    }
+    insta::assert_snapshot!("compare_json", serde_json::to_string_pretty(&comparison).unwrap());
 }
 
 #[test]
@@ -206,7 +219,15 @@ fn what_is_written_is_what_is_printed() {
     runs(&scene, "new", 0, 4, 1.1);
     let report = scene.stdout(&["compare", "old", "new", "--out", "out/deep"]);
     assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.txt")).unwrap(), report);
-    let json = scene.stdout(&["compare", "old", "new", "--out", "out/deep", "--json"]);
+    let (width, height, pixels) = decode(&scene.path("out/deep/comparison_forest.png"));
+    assert!(width >= 800 && height >= 400, "{width} x {height}");
+    assert!(pixels.iter().any(|pixel| *pixel != pixels[0]));
+    let arguments = ["compare", "old", "new", "--out", "out/deep", "--json", "--pictures", "svg"];
+    let json = scene.stdout(&arguments);
+    let svg = fs::read_to_string(scene.path("out/deep/comparison_forest.svg")).unwrap();
+    for label in ["RTT to PROCESSED, p99", "4K frame, mean rate"] {
+        assert!(svg.contains(label), "{label}: {svg}");
+    }
     assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.json")).unwrap(), json);
     scene.file("taken", "");
     assert!(

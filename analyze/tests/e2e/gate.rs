@@ -39,6 +39,7 @@ fn what_stays_within_its_limit_passes_and_what_leaves_it_does_not() {
     ");
     assert_eq!(code, 3);
     let (json, code) = gate(&scene, "p50=5%,p99=50%", &["--json"]);
+    insta::assert_snapshot!("gate_json", json);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["schema"], &json["outcome"], code), (&"ivshmem-gate/1".into(), &"regressed".into(), 3));
     assert_eq!(json["figures"][0]["outcome"], "regressed");

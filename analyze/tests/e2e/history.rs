@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::many_runs::{provenance, runs};
-use crate::scene::{Scene, latency};
+use crate::scene::{Scene, decode, latency};
 use serde_json::Value;
 
 fn history(scene: &Scene, more: &[&str]) -> Value {
@@ -63,6 +63,7 @@ fn runs_of_other_settings_are_other_series_and_time_is_the_run_jsons() {
     let json = history(&scene, &[]);
     assert_eq!(json["series"][0]["runs"][0]["run"], "results/vm/02");
     assert_eq!(json["series"][1]["runs"].as_array().unwrap().len(), 2);
+    insta::assert_snapshot!("history_json", serde_json::to_string_pretty(&json["series"][1]).unwrap());
 }
 
 #[test]
@@ -112,8 +113,14 @@ fn folders_without_a_history() {
 #[test]
 fn what_is_written_is_what_is_printed() {
     let scene = Scene::new();
-    runs(&scene, "results", 0, 2, 1.0);
-    let report = scene.stdout(&["history", "results", "--out", "out"]);
+    runs(&scene, "results", 0, 9, 1.0);
+    runs(&scene, "results", 9, 8, 1.1);
+    let report = scene.stdout(&["history", "results", "--out", "out", "--pictures", "both"]);
+    let (width, height, pixels) = decode(&scene.path("out/history_trend.png"));
+    assert!(width >= 800 && height >= 400, "{width} x {height}");
+    assert!(pixels.iter().any(|pixel| *pixel != pixels[0]));
+    let svg = fs::read_to_string(scene.path("out/history_trend.svg")).unwrap();
+    assert!(svg.contains("p50") && svg.contains("p99"), "{svg}");
     assert_eq!(fs::read_to_string(scene.path("out/history.txt")).unwrap(), report);
     let json: Value = serde_json::from_slice(&fs::read(scene.path("out/history.json")).unwrap()).unwrap();
     assert_eq!(json, history(&scene, &[]));

@@ -1,0 +1,45 @@
+//! The comparison as a forest of intervals.
+
+use super::comparison::{Compared, Comparison};
+use super::percent;
+use super::verdict::Verdict;
+use crate::charts::Picture;
+use crate::charts::forest::{self, ForestHeading, ForestRow, ForestVerdict};
+use crate::report::text::plural;
+
+/// Letters that fit across the picture.
+const LINE: usize = 150;
+
+/// Every figure's ratio with its interval; of one run a side with that of their messages, in the colour of no verdict.
+#[must_use]
+pub fn picture(comparison: &Comparison) -> Picture<'static> {
+    let [base, new] = [&comparison.base, &comparison.new].map(|side| plural(side.len() as u64, "run"));
+    let interval = if comparison.is_one_a_side() {
+        "Lines: what the messages of these two runs leave open, not what runs differ by".to_owned()
+    } else {
+        let level = comparison.figures.first().map_or(0.0, |figure| figure.interval.level);
+        format!("Lines: {} intervals over runs", percent::shown(level.min(comparison.standard.level)))
+    };
+    let grave = comparison.differences.iter().filter(|difference| difference.matters);
+    // A line of a picture; the report has all of it.
+    let cut = |sentence: String| sentence.chars().take(LINE).collect::<String>();
+    let despite = grave.map(|difference| cut(format!("Compared despite: {}", difference.sentence())));
+    let heading = ForestHeading {
+        title: format!("New over base: {new} over {base}"),
+        facts: std::iter::once(interval).chain(despite).collect(),
+        same_within: Some(comparison.standard.same_within).filter(|share| *share > 0.0),
+    };
+    forest::picture(heading, comparison.figures.iter().map(row).collect())
+}
+
+fn row(figure: &Compared) -> ForestRow {
+    let (low, high) =
+        figure.shown_interval().map_or((f64::NAN, f64::NAN), |interval| (interval.low, interval.high));
+    let verdict = match figure.judgement.verdict {
+        Verdict::Faster => ForestVerdict::Better,
+        Verdict::Slower => ForestVerdict::Worse,
+        Verdict::Same => ForestVerdict::Same,
+        Verdict::CannotTell => ForestVerdict::CannotTell,
+    };
+    ForestRow { label: figure.label(), ratio: figure.ratio, low, high, verdict }
+}
