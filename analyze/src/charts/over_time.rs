@@ -72,7 +72,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     if bucketed {
         draw_band(&chart, &x, &y, &buckets(&latency.samples))?;
     } else {
-        for sample in latency.samples.iter() {
+        for sample in &latency.samples {
             let place = (x.at(sample.iteration as f64), y.at(sample.processed_ns as f64));
             chart.plotting_area().draw(&Circle::new(place, px(3), style::fill(BLUE, 0.8)))?;
         }
