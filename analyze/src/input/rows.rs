@@ -27,22 +27,22 @@ const COUNTS: [&str; 4] = ["iteration", "latency_ns", "received_ns", "send_delay
 const SIGNED: [&str; 2] = ["to_guest_ns", "to_host_ns"];
 
 impl Row {
-    pub(super) fn iteration(&self) -> Option<u64> {
+    pub(super) fn iteration(self) -> Option<u64> {
         self.counts[0]
     }
-    pub(super) fn processed_ns(&self) -> Option<u64> {
+    pub(super) fn processed_ns(self) -> Option<u64> {
         self.counts[1]
     }
-    pub(super) fn received_ns(&self) -> Option<u64> {
+    pub(super) fn received_ns(self) -> Option<u64> {
         self.counts[2]
     }
-    pub(super) fn send_delay_ns(&self) -> Option<u64> {
+    pub(super) fn send_delay_ns(self) -> Option<u64> {
         self.counts[3]
     }
-    pub(super) fn to_guest_ns(&self) -> Option<i64> {
+    pub(super) fn to_guest_ns(self) -> Option<i64> {
         self.signed[0]
     }
-    pub(super) fn to_host_ns(&self) -> Option<i64> {
+    pub(super) fn to_host_ns(self) -> Option<i64> {
         self.signed[1]
     }
 }

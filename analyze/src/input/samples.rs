@@ -71,15 +71,16 @@ impl Samples {
     }
 
     /// The samples, by value.
-    pub fn iter(&self) -> impl Iterator<Item = Sample> + Clone + '_ {
-        let mut columns =
-            [&self.received, &self.send_delay, &self.to_guest, &self.to_host].map(Column::values);
-        self.iterations().zip(self.processed_ns()).map(move |(iteration, processed_ns)| {
-            let [received_ns, send_delay_ns, to_guest, to_host] =
-                columns.each_mut().map(|column| column.next().flatten());
-            let (to_guest_ns, to_host_ns) = (to_guest.map(unzigzag), to_host.map(unzigzag));
-            Sample { iteration, processed_ns, received_ns, send_delay_ns, to_guest_ns, to_host_ns }
-        })
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            iterations: self.iterations.iter(),
+            processed: self.processed.values(),
+            received: self.received.values(),
+            send_delay: self.send_delay.values(),
+            to_guest: self.to_guest.values(),
+            to_host: self.to_host.values(),
+        }
     }
 
     /// Their iteration numbers, ascending.
@@ -127,6 +128,48 @@ impl FromIterator<Sample> for Samples {
     }
 }
 
+impl<'a> IntoIterator for &'a Samples {
+    type Item = Sample;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Goes through samples.
+#[derive(Debug, Clone)]
+pub struct Iter<'a> {
+    iterations: Numbers<'a>,
+    processed: Values<'a>,
+    received: Values<'a>,
+    send_delay: Values<'a>,
+    to_guest: Values<'a>,
+    to_host: Values<'a>,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Sample;
+
+    #[inline]
+    fn next(&mut self) -> Option<Sample> {
+        Some(Sample {
+            iteration: self.iterations.next()?,
+            processed_ns: self.processed.next().flatten()?,
+            received_ns: self.received.next().flatten(),
+            send_delay_ns: self.send_delay.next().flatten(),
+            to_guest_ns: self.to_guest.next().flatten().map(unzigzag),
+            to_host_ns: self.to_host.next().flatten().map(unzigzag),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.processed.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
 /// Ascending numbers as runs of consecutive ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Iterations {
@@ -156,11 +199,36 @@ impl Iterations {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = u64> + Clone + '_ {
-        let ends = self.runs.iter().skip(1).map(|run| run.0).chain([self.len]);
-        self.runs.iter().zip(ends).flat_map(|(&(begin, first), end)| {
-            (0..(end - begin) as u64).map(move |offset| first.wrapping_add(offset))
-        })
+    fn iter(&self) -> Numbers<'_> {
+        Numbers { runs: self.runs.iter(), len: self.len, index: 0, end: 0, number: 0 }
+    }
+}
+
+/// Goes through [`Iterations`].
+#[derive(Debug, Clone)]
+struct Numbers<'a> {
+    /// Runs that were not begun.
+    runs: slice::Iter<'a, (usize, u64)>,
+    len: usize,
+    index: usize,
+    /// Where the run that was begun ends.
+    end: usize,
+    number: u64,
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        if self.index == self.end {
+            self.number = self.runs.next()?.1;
+            self.end = self.runs.as_slice().first().map_or(self.len, |run| run.0);
+        }
+        let number = self.number;
+        self.number = number.wrapping_add(1);
+        self.index += 1;
+        Some(number)
     }
 }
 
@@ -215,6 +283,7 @@ struct Values<'a> {
 impl Iterator for Values<'_> {
     type Item = Option<u64>;
 
+    #[inline]
     fn next(&mut self) -> Option<Option<u64>> {
         Some(match *self.narrow.next()? {
             NONE => None,

@@ -45,7 +45,7 @@ fn every_row_and_its_runs_provenance() {
     let frame =
         read(&scene.path("fleet/kind=latency/host=host-cpu/accelerator=tcg/date=2026-11-20").join(PART));
     assert_eq!(frame.height(), 12_000);
-    let names: Vec<_> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+    let names: Vec<_> = frame.get_column_names().iter().map(ToString::to_string).collect();
     assert_eq!(names[..5].join(","), LATENCY_HEADER);
     assert!(names[5..].iter().all(|name| name.starts_with("run_")));
     let text = |column: &str| frame.column(column).unwrap().str().unwrap().get(11_999).map(str::to_owned);
