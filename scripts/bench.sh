@@ -2,10 +2,13 @@
 # Speed, as ratios of figures measured side by side in one run. A missed target is printed as missed; it fails nothing.
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/bench_analysis.sh
+source "$ROOT/scripts/bench_analysis.sh"
 
 usage() {
     cat <<'USAGE'
 Usage: scripts/bench.sh [--out DIR] [--rounds N] [--mode-rounds N] [--doorbell-rounds N] [--debian-rounds N]
+                        [--analysis-rounds N]
 
 Measures the project's speed targets and prints them as a table; also writes DIR/bench.json.
 
@@ -17,6 +20,8 @@ Measures the project's speed targets and prints them as a table; also writes DIR
                        million messages at random moments, a thousand peers; 0 for none (default: 3)
   --debian-rounds N    rounds of image, cold boot, plain boot, restore, RTT of the Debian guest; each takes about four
                        minutes; 0 for none (default: 3)
+  --analysis-rounds N  rounds of analyze on a thousand, a million and ten million rows, beside pandas and beside the csv
+                       crate; each takes about a minute; 0 for none (default: 3)
 
 Each figure is the median over its rounds.
 USAGE
@@ -27,6 +32,7 @@ rounds=5
 mode_rounds=3
 doorbell_rounds=3
 debian_rounds=3
+analysis_rounds=3
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=${2:?--out needs a value} && shift 2 ;;
@@ -34,6 +40,7 @@ while [ $# -gt 0 ]; do
     --mode-rounds) mode_rounds=${2:?--mode-rounds needs a value} && shift 2 ;;
     --doorbell-rounds) doorbell_rounds=${2:?--doorbell-rounds needs a value} && shift 2 ;;
     --debian-rounds) debian_rounds=${2:?--debian-rounds needs a value} && shift 2 ;;
+    --analysis-rounds) analysis_rounds=${2:?--analysis-rounds needs a value} && shift 2 ;;
     -h | --help)
         usage
         exit 0
@@ -48,12 +55,14 @@ done
 need_cargo
 install_missing "${NEEDED[@]}" jq:jq cpio:cpio
 [ "$doorbell_rounds" = 0 ] || install_missing "${NEEDED_DRIVER[@]}"
+[ "$analysis_rounds" = 0 ] || install_missing /usr/bin/time:time
 [ "$debian_rounds" = 0 ] || install_missing "${NEEDED_DEBIAN[@]}" mformat:mtools
 build_all
 own_vm "bench-$$" "/dev/shm/ivshmem-bench-$$"
 cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --package host-writer --example floor
+[ "$analysis_rounds" = 0 ] || cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --workspace --example csv_read
 mkdir -p "$out"
-rm -f "$out"/micro.json "$out"/round-*.json "$out"/mode-*.json "$out"/doorbell-*.json "$out"/debian-*.json
+rm -f "$out"/micro.json "$out"/round-*.json "$out"/mode-*.json "$out"/doorbell-*.json "$out"/debian-*.json "$out"/analysis-*.json
 
 # For jq: a row of the table from the rounds, a list of objects.
 # shellcheck disable=SC2016 # these are jq's variables
@@ -437,7 +446,8 @@ debian_rounds() {
 [ "$mode_rounds" = 0 ] || mode_rounds
 [ "$doorbell_rounds" = 0 ] || doorbell_rounds
 [ "$debian_rounds" = 0 ] || debian_rounds
-for rows in micro mode-rows doorbell-rows debian-rows; do
+[ "$analysis_rounds" = 0 ] || analysis_rounds
+for rows in micro mode-rows doorbell-rows debian-rows analysis-rows; do
     [ ! -e "$out/$rows.json" ] || cat "$out/$rows.json"
 done | jq -s add >"$out/bench.json"
 jq -r '.[] | [.name, .value, .unit, .target, if .holds then "holds" else "MISSED" end] | @tsv' "$out/bench.json" |

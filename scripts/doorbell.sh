@@ -16,15 +16,10 @@ loaded. Takes about four minutes once everything is built.
   --load SPEC     the load of the loaded half, as for host-writer (default: cpu=1,memory=1)
   --messages N    messages back to back (default: 10000); 1000 a second are sent for 3 s, 10 a second for 10 s
 
-Read DIR/report/performance_report.txt; DIR/doorbell_results.csv has every message.
+Read DIR/report/report.html; DIR/doorbell_results.csv has every message.
 
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages are not ok, 130 interrupted.
 USAGE
-}
-
-wrong() {
-    printf 'doorbell.sh: %s (doorbell.sh --help)\n' "$*" >&2
-    exit 2
 }
 
 # In braces, so that bash has read all of it before it starts: a pull during the build must not change what runs.
@@ -32,20 +27,7 @@ wrong() {
 out=$ROOT/results/doorbell-$(date -u +%Y%m%dT%H%M%SZ)
 load=cpu=1,memory=1
 messages=10000
-while [ $# -gt 0 ]; do
-    case $1 in
-    --out | --load | --messages)
-        [ $# -gt 1 ] || wrong "$1 needs a value"
-        declare "${1#--}=$2"
-        shift 2
-        ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) wrong "unknown option $1" ;;
-    esac
-done
+take_options "out load messages" "$@"
 case $messages in
 '' | *[!0-9]* | 0) wrong "--messages takes a number above 0, not '$messages'" ;;
 esac
@@ -99,6 +81,6 @@ say "analysis"
 awk 'FNR == 1 && NR > 1 { next } { print }' "$out"/cells/*/doorbell_results.csv >"$out/doorbell_results.csv"
 # The cells' own files, which have their provenance beside them.
 "$BIN/analyze" "$out"/cells/*/doorbell_results.csv --out "$out/report"
-say "$number cells in $((SECONDS - start)) s; report: $out/report/performance_report.txt"
+say "$number cells in $((SECONDS - start)) s; report: $out/report/report.html"
 exit $worst
 }

@@ -22,30 +22,12 @@ Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages
 USAGE
 }
 
-wrong() {
-    printf 'experiments.sh: %s (experiments.sh --help)\n' "$*" >&2
-    exit 2
-}
-
 # In braces, so that bash has read all of it before it starts: a pull during the build must not change what runs.
 {
 out=$ROOT/results/experiments-$(date -u +%Y%m%dT%H%M%SZ)
 load=cpu=1,memory=1
 iterations=20
-while [ $# -gt 0 ]; do
-    case $1 in
-    --out | --load | --iterations)
-        [ $# -gt 1 ] || wrong "$1 needs a value"
-        declare "${1#--}=$2"
-        shift 2
-        ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) wrong "unknown option $1" ;;
-    esac
-done
+take_options "out load iterations" "$@"
 
 mkdir -p "$out" || die "choose another directory with --out"
 need_cargo

@@ -15,6 +15,34 @@ die() {
     exit 1
 }
 
+# A usage error of the script that sources this.
+wrong() {
+    printf '%s: %s (%s --help)\n' "$(basename "$0")" "$*" "$(basename "$0")" >&2
+    exit 2
+}
+
+# take_options "NAME…" ARGUMENTS…: --NAME VALUE sets the variable NAME, --help prints the script's usage.
+take_options() {
+    local known=" $1 "
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --*[!a-z]*) wrong "unknown option $1" ;;
+        --*)
+            [[ $known == *" ${1#--} "* ]] || wrong "unknown option $1"
+            [ $# -gt 1 ] || wrong "$1 needs a value"
+            declare -g "${1#--}=$2"
+            shift 2
+            ;;
+        *) wrong "unknown option $1" ;;
+        esac
+    done
+}
+
 # install_missing COMMAND:PACKAGE…: installs the Debian packages whose command (or file) is not there.
 install_missing() {
     local pair missing=()
@@ -61,6 +89,16 @@ build_all() {
     say "building"
     build_guest
     cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --workspace
+}
+
+# python_env DIR REQUIREMENTS: a virtual environment with exactly these packages, made once.
+python_env() {
+    cmp -s "$2" "$1/requirements.txt" && return 0
+    install_missing python3:python3
+    python3 -c 'import ensurepip' 2>/dev/null || install_missing /nonexistent/ensurepip:python3-venv
+    say "python packages of $(basename "$2")"
+    rm -rf "$1"
+    python3 -m venv "$1" && "$1/bin/pip" --quiet --disable-pip-version-check install --requirement "$2" >&2 && cp "$2" "$1/requirements.txt"
 }
 
 # The CPUs this shell may use, one a line.

@@ -27,11 +27,6 @@ Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some messages
 USAGE
 }
 
-wrong() {
-    printf 'run.sh: %s (run.sh --help)\n' "$*" >&2
-    exit 2
-}
-
 # In braces, so that bash has read all of it before it starts: a pull during the build must not change what runs.
 {
 guest=micro
@@ -101,7 +96,8 @@ if [ "$doorbell" = yes ]; then
     "$BIN/provision" down --name "$vm"
     say "analysis"
     "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report"
-    say "report: $out/report/performance_report.txt; poll, vfio and adaptive beside it: scripts/doorbell.sh"
+    say "poll, vfio and adaptive beside it: scripts/doorbell.sh"
+    say "report: $out/report/report.html"
     exit $worst
 fi
 case $guest in
@@ -124,6 +120,6 @@ step "$BIN/provision" run --name "$vm" --out "$out/vm" -- "$@"
 "$BIN/provision" down --name "$vm"
 say "analysis"
 "$BIN/analyze" "$out/vm" "$out/native" --out "$out/report"
-say "report: $out/report/performance_report.txt"
+say "report: $out/report/report.html"
 exit $worst
 }

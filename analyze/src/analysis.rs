@@ -1,5 +1,7 @@
 //! From runs to everything the report, the charts and summary.json show.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,7 +9,11 @@ use crate::compare::{Ratio, ratios};
 use crate::doorbell::{Cell, Doorbells};
 use crate::doubt::Doubt;
 use crate::input::{Relation, Run, Runs};
+use crate::stats::Sorted;
+use crate::stats::random::DEFAULT_SEED;
+use crate::stats::shape::Shape;
 use crate::summary::RunSummary;
+use crate::timeline::Timeline;
 
 /// Schema of summary.json.
 pub const SUMMARY_SCHEMA: &str = "ivshmem-summary/1";
@@ -17,8 +23,12 @@ pub const SUMMARY_SCHEMA: &str = "ivshmem-summary/1";
 pub struct Analyzed {
     /// Its samples.
     pub run: Run,
+    /// Times to PROCESSED of its samples, sorted once for figures and pictures; `None` without a latency file.
+    pub processed: Option<Arc<Sorted<u64>>>,
     /// Its figures.
     pub summary: RunSummary,
+    /// What its round trips say together; `None` without samples.
+    pub shape: Option<Shape>,
     /// Reasons to doubt them.
     pub doubts: Vec<Doubt>,
     /// Its name where there is little room: `VM`, `native`, `loaded`, `idle`.
@@ -44,10 +54,12 @@ impl Analyzed {
     /// What `run` comes to.
     #[must_use]
     pub fn of(run: Run) -> Self {
-        let summary = RunSummary::of(&run);
-        let doubts = Doubt::of(&run, &summary);
+        let processed = run.latency.as_ref().map(|latency| Arc::new(latency.samples.sorted_processed()));
+        let summary = RunSummary::of(&run, processed.as_deref());
+        let shape = shape(&run, processed.as_deref());
+        let doubts = Doubt::of(&run, &summary, shape.as_ref());
         let short = if run.is_native() { "native" } else { "VM" };
-        Self { run, summary, doubts, short }
+        Self { run, processed, summary, shape, doubts, short }
     }
 
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
@@ -73,6 +85,12 @@ impl Analyzed {
             None => machine,
         }
     }
+}
+
+/// The shape of the times to PROCESSED.
+fn shape(run: &Run, sorted: Option<&Sorted<u64>>) -> Option<Shape> {
+    let latency = run.latency.as_ref().filter(|latency| !latency.samples.is_empty())?;
+    Some(Shape::of(&latency.processed_ns(), sorted?, Timeline::of(run).as_ref(), DEFAULT_SEED))
 }
 
 impl Analysis {
@@ -101,15 +119,26 @@ impl Analysis {
     /// # Errors
     /// Never for the figures this crate computes, which are finite.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        let wire = WireSummary {
+        Ok(serde_json::to_string_pretty(&self.wire())? + "\n")
+    }
+
+    /// The same as a tree, each figure to the last bit.
+    ///
+    /// # Errors
+    /// As [`Self::to_json`].
+    pub fn to_value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self.wire())
+    }
+
+    fn wire(&self) -> WireSummary<'_> {
+        WireSummary {
             schema: SUMMARY_SCHEMA,
             tool: concat!("analyze ", env!("CARGO_PKG_VERSION")),
             percentile_definition: "nearest rank, ceil(p / 100 * n); null with fewer than 10 samples beyond",
             runs: self.runs().map(WireRun::of).collect(),
             ratios: &self.ratios,
             doorbells: self.doorbells.as_ref().map_or(&[], |doorbells| &doorbells.cells),
-        };
-        Ok(serde_json::to_string_pretty(&wire)? + "\n")
+        }
     }
 }
 
@@ -127,6 +156,7 @@ struct WireSummary<'a> {
 struct WireRun<'a> {
     #[serde(flatten)]
     summary: &'a RunSummary,
+    shape: Option<&'a Shape>,
     doubts: &'a [Doubt],
     provenance: Option<&'a Value>,
 }
@@ -134,6 +164,7 @@ struct WireRun<'a> {
 impl<'a> WireRun<'a> {
     fn of(analyzed: &'a Analyzed) -> Self {
         let provenance = analyzed.run.provenance.as_ref().map(|p| &p.verbatim);
-        Self { summary: &analyzed.summary, doubts: &analyzed.doubts, provenance }
+        let shape = analyzed.shape.as_ref();
+        Self { summary: &analyzed.summary, shape, doubts: &analyzed.doubts, provenance }
     }
 }

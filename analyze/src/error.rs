@@ -20,6 +20,28 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A gzip stream that does not come to its end.
+    #[error("{}: the gzip data are cut short; copy or compress the file again", path.display())]
+    GzipCutShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A gzip stream that is not what was compressed.
+    #[error("{}: the gzip data are damaged ({problem}); copy or compress the file again", path.display())]
+    GzipDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor said.
+        problem: String,
+    },
+    /// A line longer than any row.
+    #[error("{}: a line of more than {bytes} bytes; not a CSV of this toolkit", path.display())]
+    EndlessLine {
+        /// The file.
+        path: PathBuf,
+        /// The longest line that is read.
+        bytes: usize,
+    },
     /// A run directory that holds none of the CSVs.
     #[error(
         "{}: no latency_results.csv, bandwidth_results.csv or doorbell_results.csv in this directory{}",
@@ -60,6 +82,16 @@ pub enum Error {
         line: u64,
         /// The first column's name, shortened.
         found: String,
+    },
+    /// The file of a broadcast.
+    #[error(
+        "{}: the rows of a broadcast, which analyze does not read: host-writer has printed their summary, and \"broadcast\" in \
+         the run.json beside them holds it",
+        path.display()
+    )]
+    Broadcast {
+        /// The file.
+        path: PathBuf,
     },
     /// A contracted column is absent.
     #[error("{}, line {line}, column {column}: missing from the header of this {kind} file", path.display())]
@@ -153,7 +185,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A run.json of another schema.
-    #[error("{}: schema is {found}, this analyze reads \"{expected}\"", path.display())]
+    #[error("{}: schema is {found}, this analyze reads \"{expected}\"{advice}", path.display())]
     RunJsonSchema {
         /// The file.
         path: PathBuf,
@@ -161,6 +193,8 @@ pub enum Error {
         found: String,
         /// What is understood.
         expected: &'static str,
+        /// What to do about it.
+        advice: &'static str,
     },
     /// Two CSVs of one kind in one directory: they would be one run with two results.
     #[error(
@@ -211,6 +245,12 @@ pub enum Error {
         /// The plotting library's message.
         message: String,
     },
+    /// Runs that cannot be compared.
+    #[error(transparent)]
+    CompareRuns(#[from] crate::compare_runs::Problem),
+    /// Runs that cannot be exported.
+    #[error(transparent)]
+    Export(#[from] crate::export::Problem),
     /// SIGINT or SIGTERM arrived.
     #[error("interrupted; no unfinished file was left behind")]
     Interrupted,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::input::{Latency, LatencyPlan, OneWayFigures, Provenance, Run, Sample};
-use crate::stats::{MIN_SAMPLES_BEYOND, Moments, Percentile, Sorted};
+use crate::input::{Latency, LatencyPlan, OneWayFigures, Provenance, Run, Samples};
+use crate::stats::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
 
 /// A latency file, or the figures of one that was not written.
 #[derive(Debug, Clone, Serialize)]
@@ -117,11 +117,11 @@ pub struct HalfRtt {
 }
 
 impl LatencySummary {
-    /// Of `run`; `None` if it has no latency test.
+    /// Of `run`, whose times to PROCESSED are given sorted; `None` if it has no latency test.
     #[must_use]
-    pub fn of(run: &Run) -> Option<Self> {
+    pub fn of(run: &Run, processed: Option<&Sorted<u64>>) -> Option<Self> {
         match &run.latency {
-            Some(latency) => Some(Self::of_samples(latency, run.provenance.as_ref())),
+            Some(latency) => Some(Self::of_samples(latency, processed, run.provenance.as_ref())),
             None => run.histogram_plan().and_then(Self::of_histogram),
         }
     }
@@ -146,36 +146,38 @@ impl LatencySummary {
             send_delay: None,
             histogram: Some(histogram),
             half_rtt_estimate: None,
-            one_way: OneWay::of(&[], Some(plan)),
+            one_way: OneWay::of(&Samples::default(), Some(plan)),
         })
     }
 
-    fn of_samples(latency: &Latency, provenance: Option<&Provenance>) -> Self {
+    fn of_samples(
+        latency: &Latency,
+        processed: Option<&Sorted<u64>>,
+        provenance: Option<&Provenance>,
+    ) -> Self {
         let rows = latency.rows();
         let numbered = rows.saturating_add(latency.lost());
         let sent = numbered.max(promised_messages(provenance).unwrap_or(0));
-        let mut failed_by_status = BTreeMap::new();
-        for failure in &latency.failures {
-            *failed_by_status.entry(failure.status.clone()).or_default() += 1;
-        }
         let plan = provenance.and_then(|p| p.run.latency.as_ref());
         let open = plan.is_some_and(LatencyPlan::is_open);
-        let unless = |not: bool, samples_ns| if not { None } else { Distribution::of(samples_ns) };
-        let rtt_processed = unless(open, latency.processed_ns());
+        let samples = &latency.samples;
+        let processed = processed.and_then(Distribution::of_sorted);
+        let received = Distribution::of(samples.received_ns());
+        let rtt_processed = processed.filter(|_| !open);
         Self {
             loop_kind: loop_kind(open),
             sent,
-            ok: latency.samples.len() as u64,
-            failed: latency.failures.len() as u64,
+            ok: samples.len() as u64,
+            failed: latency.failures.count(),
             lost: sent - rows,
-            failed_by_status,
+            failed_by_status: latency.failures.by_status.clone(),
             rtt_processed,
-            rtt_received: unless(open, latency.received_ns()),
-            from_due_processed: unless(!open, latency.processed_ns()),
-            from_due_received: unless(!open, latency.received_ns()),
-            send_delay: Distribution::of(latency.samples.iter().filter_map(|s| s.send_delay_ns).collect()),
+            rtt_received: received.filter(|_| !open),
+            from_due_processed: processed.filter(|_| open),
+            from_due_received: received.filter(|_| open),
+            send_delay: Distribution::of(samples.send_delay_ns()),
             histogram: None,
-            one_way: OneWay::of(&latency.samples, plan),
+            one_way: OneWay::of(samples, plan),
             half_rtt_estimate: rtt_processed.map(|rtt| HalfRtt {
                 assumes: "symmetry",
                 mean_ns: rtt.mean_ns / 2.0,
@@ -228,9 +230,14 @@ fn promised_messages(provenance: Option<&Provenance>) -> Option<u64> {
 impl Distribution {
     /// Of `samples_ns`; `None` if there are none.
     #[must_use]
-    pub fn of(samples_ns: Vec<u64>) -> Option<Self> {
-        let moments = Moments::of(&samples_ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>())?;
-        let sorted = Sorted::new(samples_ns);
+    pub fn of(samples_ns: impl Iterator<Item = u64>) -> Option<Self> {
+        Self::of_sorted(&Sorted::of_durations_ns(samples_ns))
+    }
+
+    /// The same of samples that are sorted already.
+    #[must_use]
+    pub fn of_sorted(sorted: &Sorted<u64>) -> Option<Self> {
+        let moments = sorted.moments()?;
         let [p50_ns, p90_ns, p95_ns, p99_ns, p99_9_ns, p99_99_ns] =
             Percentile::REPORTED.map(|percentile| sorted.percentile(percentile));
         let all = sorted.as_slice();
@@ -279,10 +286,10 @@ impl HistogramSummary {
 
 impl OneWay {
     /// From the samples, or where they have none from the writer's figures; `None` unless the writer accepted its clocks.
-    fn of(samples: &[Sample], plan: Option<&LatencyPlan>) -> Option<Self> {
+    fn of(samples: &Samples, plan: Option<&LatencyPlan>) -> Option<Self> {
         let plan = plan?.one_way.as_ref().filter(|one_way| one_way.accepted)?;
-        let direction = |of: fn(&Sample) -> Option<i64>, figures: Option<OneWayFigures>| {
-            let sorted = Sorted::new(samples.iter().filter_map(of).collect());
+        let direction = |samples: Vec<i64>, figures: Option<OneWayFigures>| {
+            let sorted = Sorted::new(samples);
             if sorted.as_slice().is_empty() {
                 let figures = figures.unwrap_or_default();
                 return OneWaySummary { p50_ns: figures.p50, p99_ns: figures.p99 };
@@ -296,8 +303,8 @@ impl OneWay {
         };
         Some(Self {
             bound_ns: plan.bound_ns,
-            to_guest: direction(|s| s.to_guest_ns, plan.to_guest_ns),
-            to_host: direction(|s| s.to_host_ns, plan.to_host_ns),
+            to_guest: direction(samples.to_guest_ns().collect(), plan.to_guest_ns),
+            to_host: direction(samples.to_host_ns().collect(), plan.to_host_ns),
         })
     }
 }
@@ -311,6 +318,7 @@ fn with_tenths(of_rows_ns: i64, written_ns: Option<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Sample;
     use serde_json::json;
 
     fn plan(json: serde_json::Value) -> LatencyPlan {
@@ -335,7 +343,7 @@ mod tests {
             to_guest_ns: Some(ns),
             to_host_ns: None,
         };
-        let samples: Vec<Sample> = (-10..11).map(sample).collect();
+        let samples: Samples = (-10..11).map(sample).collect();
         let one_way = json!({"accepted": true, "bound_ns": 40.0, "to_host_ns": {"p50": 66.0, "p99": 90.0}});
         let accepted = OneWay::of(&samples, Some(&plan(json!({"one_way": one_way})))).unwrap();
         assert_eq!(accepted.to_guest, OneWaySummary { p50_ns: Some(0.0), p99_ns: None });

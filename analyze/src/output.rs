@@ -55,6 +55,14 @@ pub fn write_all(
 }
 
 fn stage(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = aside(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// An empty file in `directory` that is gone when it is dropped, unless it was given a name.
+pub(crate) fn aside(directory: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".analyze-");
     #[cfg(unix)]
@@ -63,10 +71,7 @@ fn stage(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    Ok(file)
+    builder.tempfile_in(directory)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ivshmem_proto::lane::Lane;
+use ivshmem_proto::server_wire::VECTORS_MAX;
 use ivshmem_proto::wire::{Spin, WaitSource};
 
 use crate::inject::Injection;
@@ -40,7 +41,7 @@ pub struct Args {
     pub wait: WaitChoice,
 
     /// The interrupt vector to be rung at
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
     pub vector: u16,
 
     /// Be a peer of the ivshmem server at this socket instead of a guest: the native baseline with doorbells

@@ -5,8 +5,6 @@
 //! a deadline, a token that cannot be guessed shows that a message was read, and what was acknowledged before it was
 //! published is no answer.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,6 +19,7 @@ use ivshmem_proto::host::{Host, Presence};
 use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::report::GuestReport;
+use ivshmem_proto::token::{Secret, random_u64};
 use ivshmem_proto::wait::{Waited, wait_until};
 
 use crate::doorbell::{Bell, INTRODUCTION, NET};
@@ -63,11 +62,6 @@ pub struct Initiator<'a> {
     peer_wait: GuestWait,
     rings_sent: u64,
     rescued: u64,
-}
-
-fn random_u64() -> u64 {
-    // From the seed that the standard library's hash maps take from the operating system.
-    RandomState::new().build_hasher().finish()
 }
 
 impl<'a> Initiator<'a> {
@@ -142,7 +136,7 @@ impl<'a> Initiator<'a> {
         let mut outcome = Outcome::new(messages, WARMUP, self.way.wait, self.peer_wait);
         (outcome.ring, outcome.peer_ring) = (self.way.ring, self.peer_ring);
         let answered_before = self.host.processed().answered;
-        let secret = random_u64();
+        let secret = Secret::random();
         let mut begun = self.clock.now();
         let (mut before, mut published) = ((0, 0, 0), 0);
         for number in 0..WARMUP.saturating_add(messages) {
@@ -153,9 +147,7 @@ impl<'a> Initiator<'a> {
             if number.is_multiple_of(MESSAGES_PER_LOOK) {
                 self.look_for_trouble(&mut outcome);
             }
-            // Any value that differs from message to message, and that nobody can guess.
-            let token = (secret ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let (status, rtt_ns) = match self.round_trip(token) {
+            let (status, rtt_ns) = match self.round_trip(secret.token(number)) {
                 Ok(trip) => trip,
                 Err(end) => {
                     outcome.end = end;

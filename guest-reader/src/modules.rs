@@ -52,14 +52,20 @@ pub enum ModuleError {
     },
 }
 
-/// What each refusal means (init_module(2)).
+/// What each refusal means (init_module(2)), and what to do about it.
 fn advice(errno: Errno) -> &'static str {
     match errno {
-        Errno::ENOEXEC => ": it is built for another kernel; the kernel's log has both versions",
-        Errno::EKEYREJECTED => ": this kernel takes only signed modules; boot it without secure boot",
+        Errno::ENOEXEC => {
+            ": it is built for another kernel than the one that runs here; 'provision deploy --driver' builds and loads the \
+             right one in a Debian guest, 'provision driver --kernel-release' builds it for what 'uname -r' prints"
+        }
+        Errno::EKEYREJECTED => {
+            ": this kernel takes only signed modules; boot it without secure boot (or module.sig_enforce), or use --wait \
+             vfio, which needs none but the kernel's own"
+        }
         Errno::EPERM => {
-            ": loading modules takes root's rights, a kernel that is not locked down, and no 'nomodule' on its \
-             command line"
+            ": that takes root's rights, no 'nomodule' on the kernel's command line, and for a module that is not signed a \
+             kernel that is not locked down (secure boot); --wait vfio needs none but the kernel's own"
         }
         Errno::ENOENT => ": a module it depends on is not loaded; the kernel's log names the symbols",
         _ => "",

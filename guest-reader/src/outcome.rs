@@ -6,11 +6,10 @@ use hdrhistogram::Histogram;
 use ivshmem_proto::clock::Clock;
 use ivshmem_proto::doorbell::{GuestWait, Ring};
 use ivshmem_proto::lane::Lane;
+use ivshmem_proto::percentile::nearest_rank;
 use ivshmem_proto::wire;
 use serde_json::{Value, json};
 
-/// Samples beyond a percentile without which it says nothing.
-const SAMPLES_BEYOND_MIN: u64 = 10;
 /// Round trips are kept with three significant digits, up to an hour.
 const RTT_NS_MAX: u64 = 3_600_000_000_000;
 
@@ -172,9 +171,8 @@ impl Outcome {
         let statuses: BTreeMap<_, _> =
             self.statuses.iter().map(|(status, count)| (status.name(), count)).collect();
         let rtt = &self.rtt_ns;
-        let at = |hundredths: u64| {
-            let rank = (hundredths * rtt.len()).div_ceil(100);
-            (rtt.len() - rank >= SAMPLES_BEYOND_MIN).then(|| rtt.value_at_quantile(hundredths as f64 / 100.0))
+        let at = |percent: u64| {
+            nearest_rank(percent * 100, rtt.len()).map(|_| rtt.value_at_quantile(percent as f64 / 100.0))
         };
         json!({
             "messages": self.planned,

@@ -8,10 +8,11 @@ use anyhow::{Context as _, bail};
 use ivshmem_proto::doorbell::{GuestWait, Ring};
 use ivshmem_proto::event::Event;
 use ivshmem_proto::layout::REGION_BYTES_DEFAULT;
-use ivshmem_proto::mapping::{Mapping, Registers};
+use ivshmem_proto::mapping::{MapError, Mapping, Registers};
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::region_file::{Ensured, ensure};
 use ivshmem_proto::wire::{MapKind, WaitSource};
+use nix::errno::Errno;
 
 use crate::binding::{self, Driver};
 use crate::cli::{Args, MapChoice};
@@ -119,7 +120,17 @@ impl Source {
             MapChoice::Resource2Wc => MapKind::Resource2Wc,
             MapChoice::Auto | MapChoice::File(_) => device.best_map(),
         };
-        let map = Mapping::open(&device.bar2(kind)).context("map the region")?;
+        let map = Mapping::open(&device.bar2(kind));
+        if let Err(MapError::Map { error, .. }) = &map
+            && error.raw_os_error() == Some(Errno::EPERM as i32)
+        {
+            bail!(
+                "{}: {error}: this kernel is locked down (secure boot) and lets no program map a device's memory through \
+                 sysfs; use --wait vfio ('provision up --doorbell --viommu')",
+                device.bar2(kind).display()
+            );
+        }
+        let map = map.context("map the region")?;
         let mut source = Self::silent(map, kind, None);
         if device.vectors()? > 0 {
             let path = device.directory().join("resource0");

@@ -118,6 +118,14 @@ pub enum VfioError {
         /// Where its members are listed.
         path: PathBuf,
     },
+    /// VFIO gives a group to one process at a time.
+    #[error("{bdf} is in use by another process ({path}), such as another guest-reader: stop it first")]
+    Busy {
+        /// The device.
+        bdf: String,
+        /// Its group's file.
+        path: PathBuf,
+    },
     /// The kernel speaks another VFIO.
     #[error("the kernel's VFIO has API version {0}, not {API_VERSION}")]
     Version(c_int),
@@ -181,7 +189,13 @@ pub fn open(device: &Device, vector: u16) -> Result<Vfio, VfioError> {
     if version != API_VERSION {
         return Err(VfioError::Version(version));
     }
-    let group_file = open_file(&Path::new("/dev/vfio").join(&group))?;
+    let path = Path::new("/dev/vfio").join(&group);
+    let group_file = match open_file(&path) {
+        Err(VfioError::Io { error, .. }) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
+            return Err(VfioError::Busy { bdf, path });
+        }
+        file => file?,
+    };
     let mut status = GroupStatus { argsz: size_of::<GroupStatus>() as u32, ..GroupStatus::default() };
     // SAFETY: the kernel reads and writes at most `argsz` bytes of a structure that lives across the call.
     unsafe { calls::group_get_status(group_file.as_raw_fd(), &mut status) }

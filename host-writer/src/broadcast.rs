@@ -17,6 +17,7 @@ use ivshmem_proto::host::Host;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
+use ivshmem_proto::token::{Secret, random_u64};
 use ivshmem_proto::wait::{Waited, wait_until};
 
 use crate::bell::{HostCounts, INTRODUCTION, NET, SERVER_HAS_ENDED};
@@ -24,7 +25,7 @@ use crate::cli::HostWait;
 use crate::config::BroadcastPlan;
 use crate::interference::GapWatch;
 use crate::latency::pace;
-use crate::link::{Link, NO_STATUS, Stopped, random_u64};
+use crate::link::{Link, NO_STATUS, Stopped};
 use crate::progress::Progress;
 use crate::status::RowStatus;
 
@@ -274,7 +275,7 @@ impl<'a> Group<'a> {
         progress: &Progress,
         mut before_counting: impl FnMut(&Self),
     ) -> Result<(), Stopped> {
-        let secret = random_u64();
+        let secret = Secret::random();
         let interval_ticks = self.clock.after(Ticks(0), plan.interval).0;
         let mut due = self.clock.now();
         for number in 0..plan.warmup.saturating_add(plan.messages) {
@@ -289,8 +290,7 @@ impl<'a> Group<'a> {
                 due = Ticks(due.0.saturating_add(interval_ticks));
                 pace(self.clock, due, self.wait == HostWait::Poll, || self.stop.load(Ordering::Relaxed));
             }
-            // Any value that differs from message to message, and that nobody can guess.
-            self.exchange((secret ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15))?;
+            self.exchange(secret.token(number))?;
             if number >= plan.warmup {
                 rows.take(self.members.iter().map(|member| member.is_asked.then_some(member.answer)));
             }

@@ -11,7 +11,7 @@ use crate::broadcast::{Group, Rows};
 use crate::broadcast_csv::extremes;
 use crate::config::{BroadcastPlan, Server};
 use crate::hgrm;
-use crate::run_json::Percentiles;
+use crate::percentiles::Percentiles;
 use crate::status::{Counts, RowStatus};
 
 /// Messages to many guests at once.

@@ -6,29 +6,28 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use ivshmem_proto::affinity;
-use ivshmem_proto::clock::Clock;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::lane::Lane;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::priority;
-use ivshmem_proto::report::ClockReport;
 use serde_json::Value;
 
 use crate::bell::HostCounts;
 use crate::broadcast::{Group, Member, Rows};
 use crate::broadcast_facts::BroadcastFacts;
-use crate::config::{BroadcastPlan, Config, Unmet};
-use crate::environment::{HostFacts, check_fifo, pin};
+use crate::config::{BroadcastPlan, Config};
+use crate::environment::HostFacts;
 use crate::facts::Results;
+use crate::figures::Figures;
 use crate::files::Files;
+use crate::guest_facts::GuestFacts;
 use crate::interference::{Counters, Interference};
 use crate::link::Stopped;
 use crate::load::Load;
 use crate::progress::Progress;
 use crate::region::Region;
 use crate::run::{Outcome, SERVER_PATIENCE, print};
-use crate::run_json::{GuestFacts, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
-use crate::summary::Figures;
+use crate::run_json::{Head, LoadFacts, RegionFacts, RunJson};
 use crate::vcpu::VcpuThreads;
 use crate::violations::Violations;
 use crate::vm_info;
@@ -58,12 +57,7 @@ pub fn run(
     let vms: Vec<_> = lanes.iter().map(|&lane| find_vm(&path, &server.socket, lane)).collect();
     let asked = &config.circumstances;
     let vcpu_cpus: Vec<u32> = vms.iter().flatten().flat_map(vm_info::vcpu_cpus).collect();
-    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
-    if let Some(level) = asked.fifo {
-        check_fifo(level, cpu_pinned, &vcpu_cpus)?;
-    }
-    let clock = Clock::calibrated();
-    let host = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed, asked);
+    let (clock, host) = HostFacts::settle(asked, &vcpu_cpus)?;
 
     let maps = regions.iter().map(|region| &region.map);
     let mut group = Group::open(maps, peers, server.wait, &clock, stop, config.timeout)?;
@@ -111,13 +105,7 @@ pub fn run(
     let (session, violations) = close(group, plan.lanes);
     let is_ok = ended.is_ok() && broadcast.ok == plan.messages && violations.count() == 0;
     let run = RunJson {
-        schema: SCHEMA,
-        tool: Tool::this(),
-        started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
-        wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-        completed: ended.is_ok(),
-        interrupted,
-        command_line: std::env::args().collect(),
+        head: Head::of(started, started_utc, ended.is_ok(), interrupted),
         preset: None,
         session,
         region: RegionFacts::of(&regions[0].map, &geometry, lanes[0]),

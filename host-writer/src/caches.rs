@@ -1,5 +1,4 @@
-//! How large this CPU's last cache is, and how much memory is to be had: what decides whether a working set is warm or
-//! cold, and how large a cold one may be.
+//! How large this CPU's last cache is: what decides whether a working set is warm or cold.
 
 use std::fs;
 use std::path::Path;
@@ -36,17 +35,6 @@ fn size_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Bytes that can be allocated without swapping, as the kernel estimates (`MemAvailable`, proc(5)).
-#[must_use]
-pub fn available_memory_bytes() -> Option<u64> {
-    available_in(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn available_in(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,21 +69,11 @@ mod tests {
         assert_eq!(llc_bytes(u32::MAX), None);
     }
 
-    #[test]
-    fn available_memory_is_in_bytes() {
-        let text = "MemTotal:       49368168 kB\nMemFree:        1 kB\nMemAvailable:   48000000 kB\n";
-        assert_eq!(available_in(text), Some(48_000_000 * 1024));
-        assert_eq!(available_in("MemTotal: 1 kB\n"), None);
-        // A machine that runs this test has some.
-        assert!(available_memory_bytes().unwrap() > 1 << 20);
-    }
-
     proptest! {
         #[test]
         fn any_text_is_a_size_or_none(text in "\\PC*", number: u64, suffix in "[KMG]?") {
             let _ = size_bytes(&text);
             let _ = size_bytes(&format!("{number}{suffix}"));
-            let _ = available_in(&format!("MemAvailable: {number} kB{text}"));
         }
     }
 }

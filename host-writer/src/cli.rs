@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::frame::FrameFormat;
 use ivshmem_proto::lane::Lane;
+use ivshmem_proto::server_wire::VECTORS_MAX;
 use ivshmem_proto::wire::{Consume, Digest};
 
 use crate::load::LoadSpec;
@@ -32,7 +33,7 @@ pub struct Args {
     pub wait: HostWait,
 
     /// With --server: the vector that the guest rings
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "server", value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
     pub vector: u16,
 
     /// Share the region with other pairs: use the I-th of N equal parts only, from 0; N is a power of two. The guest takes
@@ -49,7 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
 
-    /// A set of options by name: 4k60 is a stream of 4K frames, 60 a second for 10 s, copied and not hashed
+    /// A set of options by name, which others given beside it change: 4k60 is a stream of 4K frames, 60 a second for 10 s,
+    /// copied and not hashed
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
 
@@ -125,7 +127,7 @@ pub struct LatencyArgs {
 #[command(next_help_heading = "Bandwidth")]
 pub struct BandwidthArgs {
     /// How payloads travel
-    #[arg(long, value_enum, default_value_t = ModeName::Whole)]
+    #[arg(long, value_enum, default_value_t = ModeName::Whole, conflicts_with = "preset")]
     pub mode: ModeName,
 
     /// Frame sizes: any of 1080p,1440p,4k, or none to skip the bandwidth test
@@ -173,21 +175,21 @@ pub struct BandwidthArgs {
     #[arg(long, value_name = "copy|scan|none", default_value = "copy", value_parser = parse_consume)]
     pub consume: Consume,
 
-    /// How the reader checks content, after the transfer has been timed
-    #[arg(long, value_name = "sha256|xxh3|crc32c|pattern|none", default_value = "sha256", value_parser = parse_digest)]
-    pub verify: Digest,
+    /// How the reader checks content, after the transfer has been timed [default: sha256; none with --preset]
+    #[arg(long, value_name = "sha256|xxh3|crc32c|pattern|none", value_parser = parse_digest)]
+    pub verify: Option<Digest>,
 
     /// Check every N-th payload of a size only
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub verify_every: u64,
 
     /// Write with this copy kernel instead of the fastest measured
-    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
-    pub copy: Option<String>,
+    #[arg(long, value_name = "KERNEL", value_parser = kernel())]
+    pub copy: Option<Kernel>,
 
     /// Have the guest copy with this kernel instead of the fastest it measured
-    #[arg(long, value_name = "KERNEL", value_parser = kernel_names())]
-    pub guest_copy: Option<String>,
+    #[arg(long, value_name = "KERNEL", value_parser = kernel())]
+    pub guest_copy: Option<Kernel>,
 
     /// Seed of the payloads' content
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -417,8 +419,9 @@ fn parse_digest(text: &str) -> Result<Digest, String> {
     named(Digest::ALL, Digest::name, text)
 }
 
-fn kernel_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(Kernel::ALL.iter().map(|k| k.name()))
+fn kernel() -> impl TypedValueParser<Value = Kernel> {
+    let names = PossibleValuesParser::new(Kernel::ALL.iter().map(|k| k.name()));
+    names.try_map(|text| named(Kernel::ALL, Kernel::name, &text))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ivshmem_proto::clock::Clock;
 use ivshmem_proto::priority::rt_runtime_us;
 use ivshmem_proto::report::ClockReport;
 use ivshmem_proto::{affinity, cpu};
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::caches;
 use crate::cli::Circumstances;
+use crate::config::Unmet;
 
 /// This host, as run.json describes it.
 #[derive(Debug, Clone, Serialize)]
@@ -68,9 +70,22 @@ impl From<ClockReport> for ClockFacts {
 }
 
 impl HostFacts {
-    /// Collects the facts now.
-    #[must_use]
-    pub fn collect(
+    /// Pins this thread as asked, and beside the CPUs that vCPUs are pinned to; calibrates its clock there, and collects the
+    /// facts.
+    ///
+    /// # Errors
+    /// The CPU asked for is not to be had, or the guest would never run beside this thread.
+    pub fn settle(circumstances: &Circumstances, vcpu_cpus: &[u32]) -> anyhow::Result<(Clock, Self)> {
+        let (cpu_pinned, cpus_allowed) = pin(circumstances.cpu, vcpu_cpus).map_err(Unmet)?;
+        if let Some(level) = circumstances.fifo {
+            check_fifo(level, cpu_pinned, vcpu_cpus)?;
+        }
+        let clock = Clock::calibrated();
+        let facts = Self::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed, circumstances);
+        Ok((clock, facts))
+    }
+
+    fn collect(
         clock: ClockReport,
         cpu_pinned: Option<u32>,
         cpus_allowed: usize,
@@ -107,7 +122,7 @@ fn chosen_of(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// The CPU asked for is not to be had.
-pub fn pin(asked: Option<u32>, taken: &[u32]) -> anyhow::Result<(Option<u32>, usize)> {
+fn pin(asked: Option<u32>, taken: &[u32]) -> anyhow::Result<(Option<u32>, usize)> {
     let allowed = affinity::allowed_cpus()?;
     let choice = match asked {
         Some(cpu) => Some(cpu),
@@ -127,7 +142,7 @@ pub fn pin(asked: Option<u32>, taken: &[u32]) -> anyhow::Result<(Option<u32>, us
 ///
 /// # Errors
 /// The guest would never run: a vCPU is pinned there.
-pub fn check_fifo(level: i32, cpu: Option<u32>, vcpu_cpus: &[u32]) -> anyhow::Result<()> {
+fn check_fifo(level: i32, cpu: Option<u32>, vcpu_cpus: &[u32]) -> anyhow::Result<()> {
     match cpu.filter(|cpu| vcpu_cpus.contains(cpu)) {
         Some(cpu) => anyhow::bail!(
             "--fifo {level} on CPU {cpu} would keep the vCPU from running that is pinned there; choose another with --cpu"

@@ -13,7 +13,8 @@ use crate::latency::Measured;
 use crate::load::LoadRecord;
 use crate::median::lower_median;
 use crate::one_way::OneWay;
-use crate::run_json::{BandwidthFacts, FirstMismatch, LatencyFacts, LoadFacts, Percentiles};
+use crate::percentiles::Percentiles;
+use crate::run_json::{BandwidthFacts, FirstMismatch, LatencyFacts, LoadFacts};
 use crate::status::{Counts, RowStatus};
 
 /// What has been measured so far; grows while the run lasts, so that an early end loses nothing.

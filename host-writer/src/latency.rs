@@ -13,6 +13,7 @@ use ivshmem_proto::descriptor::Operation;
 use ivshmem_proto::doorbell::AT_PROCESSED;
 use ivshmem_proto::geometry::{Geometry, PayloadRange};
 use ivshmem_proto::memory::Payload as _;
+use ivshmem_proto::token::{Secret, random_u64};
 use ivshmem_proto::wire::Kind;
 
 use crate::bell::Bell;
@@ -128,33 +129,37 @@ impl Measured {
         self.counts.add(sample.status);
         if record == Record::Samples {
             self.samples.push(sample);
-        } else if sample.status == RowStatus::Ok {
-            let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
-            // Saturating: values beyond the histogram's hour count as that.
-            if let Some(ticks) = sample.processed_from_due() {
-                self.rtt.saturating_record(ns(ticks));
-            }
-            if let Some(ticks) = sample.received_from_due() {
-                self.received.saturating_record(ns(ticks));
-            }
+        } else {
+            self.record(&sample, clock);
         }
     }
 
     /// Puts kept samples into the histograms, after the test.
     pub fn fill_histograms(&mut self, clock: &Clock) {
+        let samples = std::mem::take(&mut self.samples);
+        samples.iter().for_each(|sample| self.record(sample, clock));
+        self.samples = samples;
+    }
+
+    /// Puts a message that ended well into the histograms.
+    #[inline(always)]
+    fn record(&mut self, sample: &Sample, clock: &Clock) {
+        if sample.status != RowStatus::Ok {
+            return;
+        }
         let ns = |ticks| clock.ns(Ticks(0), Ticks(ticks));
-        for sample in self.samples.iter().filter(|s| s.status == RowStatus::Ok) {
-            if let Some(ticks) = sample.processed_from_due() {
-                self.rtt.saturating_record(ns(ticks));
-            }
-            if let Some(ticks) = sample.received_from_due() {
-                self.received.saturating_record(ns(ticks));
-            }
+        // Saturating: values beyond the histogram's hour count as that.
+        if let Some(ticks) = sample.processed_from_due() {
+            self.rtt.saturating_record(ns(ticks));
+        }
+        if let Some(ticks) = sample.received_from_due() {
+            self.received.saturating_record(ns(ticks));
         }
     }
 }
 
-/// Runs the test; results are taken in as they come, so that they survive an early end.
+/// Runs the test; results are taken in as they come, so that they survive an early end. `measured` has room for the samples
+/// that are kept of so many messages.
 ///
 /// # Errors
 /// A signal, a guest that died, a payload that does not fit.
@@ -165,9 +170,6 @@ pub fn run(
     measured: &mut Measured,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    if let (Record::Samples, Extent::Count(messages)) = (plan.record, plan.extent) {
-        measured.reserve(messages)?;
-    }
     if link.bell.is_some() {
         send::<true>(link, plan, geometry, measured, progress)
     } else {
@@ -199,8 +201,7 @@ struct Sender<const RUNG: bool> {
     operation: Option<u64>,
     range: Option<PayloadRange>,
     payload: Vec<u8>,
-    /// What tokens are made from: not to be guessed by whoever acknowledges without reading.
-    secret: u64,
+    secret: Secret,
     published: u64,
 }
 
@@ -213,7 +214,7 @@ impl<const RUNG: bool> Sender<RUNG> {
             operation: (bytes > 0 || plan.one_way).then(|| operation.to_wire()),
             range: (bytes > 0).then(|| geometry.payload(0, plan.payload_bytes)).flatten(),
             payload: (0..bytes).map(|i| i as u8).collect(),
-            secret: crate::link::random_u64(),
+            secret: Secret::random(),
             published: 0,
         })
     }
@@ -249,7 +250,7 @@ impl<const RUNG: bool> Sender<RUNG> {
                 })
             }
             Pace::Open { rate_per_s, arrivals } => {
-                let schedule = Schedule::new(rate_per_s, arrivals, self.secret);
+                let schedule = Schedule::new(rate_per_s, arrivals, random_u64());
                 let mut account = OpenLoop::new(rate_per_s);
                 let ended = self.open(link, schedule, plan, &mut account, measured, progress);
                 measured.kept = Some(account.finish());
@@ -370,8 +371,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         if link.is_stopped() {
             return Err(Stopped::Interrupted);
         }
-        // Any value that differs from message to message: the guest can echo it only after reading it.
-        let token = (self.secret ^ self.published).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let token = self.secret.token(self.published);
         let expected = token ^ self.stamp(token);
         let is_foretold = link.host.foretold().is_some();
         self.published += 1;

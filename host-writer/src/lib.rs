@@ -11,12 +11,13 @@
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
 //! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
 //! - [`status`]: how a message can end
-//! - [`facts`], [`files`], [`output`], [`latency_csv`], [`doorbell_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]: the files
+//! - [`facts`], [`files`], [`output`], [`latency_csv`], [`doorbell_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]
+//!   ([`guest_facts`], [`percentiles`]): the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
 //! - [`usage`]: CPU time and interrupts that waiting cost
 //! - [`interference`] (with `frequency` and `vcpu`): what disturbed it
 //! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
-//! - [`progress`], [`summary`]: what the terminal shows
+//! - [`progress`], [`summary`] (of [`figures`]): what the terminal shows
 
 pub mod backing;
 pub mod bandwidth;
@@ -34,8 +35,10 @@ pub mod content;
 pub mod doorbell_csv;
 pub mod environment;
 pub mod facts;
+pub mod figures;
 pub mod files;
 mod frequency;
+pub mod guest_facts;
 pub mod hgrm;
 pub mod interference;
 pub mod kernels;
@@ -48,6 +51,7 @@ pub mod measure;
 pub mod median;
 pub mod one_way;
 pub mod output;
+pub mod percentiles;
 pub mod process_group;
 pub mod progress;
 pub mod region;

@@ -1,7 +1,5 @@
 //! The open session: the mapped region, the host's half of the handshake, the clock, and the waits on them.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use ivshmem_proto::guest::Refusal;
 use ivshmem_proto::host::{Host, Outcome, Presence};
 use ivshmem_proto::layout::{LAYOUT_VERSION, RING_ENTRIES};
 use ivshmem_proto::mapping::Mapping;
+use ivshmem_proto::token::random_u64;
 use ivshmem_proto::wait::{Waited, wait_until};
 use ivshmem_proto::wire::{Kind, Status, Verdict, WaitWish};
 
@@ -88,10 +87,6 @@ pub struct Link<'a> {
 
 /// What completes "the guest answered message N " when it writes a status that does not exist.
 pub const NO_STATUS: &str = "with a status that means nothing";
-/// Random bits, from the seed the standard library's hash maps take from the operating system.
-pub fn random_u64() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
 
 /// Opens a session of a host with this doorbell, if any.
 fn open<'a>(map: &'a Mapping, geometry: &Geometry, bell: Option<&Bell>) -> Host<'a, Mapping> {

@@ -7,25 +7,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use ivshmem_proto::affinity;
-use ivshmem_proto::clock::Clock;
 use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::peers::Peers;
-use ivshmem_proto::report::{ClockReport, GuestReport};
+use ivshmem_proto::report::GuestReport;
 
 use crate::bell::Bell;
 use crate::config::{Config, Print, Unmet};
-use crate::environment::{HostFacts, check_fifo, pin};
+use crate::environment::HostFacts;
 use crate::facts::{self, Results};
+use crate::figures::Figures;
 use crate::files::Files;
+use crate::guest_facts::GuestFacts;
 use crate::interference::{Counters, GapWatch, Interference};
 use crate::link::{Link, Stopped};
 use crate::load::Load;
 use crate::measure::Test;
 use crate::one_way::PeerClock;
 use crate::region::Region;
-use crate::run_json::{GuestFacts, HostCandidate, LoadFacts, RegionFacts, RunJson, SCHEMA, Tool};
-use crate::summary::Figures;
+use crate::run_json::{Head, HostCandidate, LoadFacts, RegionFacts, RunJson};
 use crate::usage::DoorbellFacts;
 use crate::vcpu::VcpuThreads;
 use crate::{broadcast_run, one_way, summary, vm_info};
@@ -94,12 +94,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let vm = vm_info::state_root().and_then(|root| vm_info::find(&root, map.path(), socket, config.lane));
     let asked = &config.circumstances;
     let vcpu_cpus = vm.as_ref().map(vm_info::vcpu_cpus).unwrap_or_default();
-    let (cpu_pinned, cpus_allowed) = pin(asked.cpu, &vcpu_cpus).map_err(Unmet)?;
-    if let Some(level) = asked.fifo {
-        check_fifo(level, cpu_pinned, &vcpu_cpus)?;
-    }
-    let clock = Clock::calibrated();
-    let host_facts = HostFacts::collect(ClockReport::from(&clock), cpu_pinned, cpus_allowed, asked);
+    let (clock, host_facts) = HostFacts::settle(asked, &vcpu_cpus)?;
 
     let bell = match (peers, &config.server) {
         (Some(peers), Some(server)) => Some(Bell::new(peers, server.wait)?),
@@ -174,13 +169,7 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     results.latency.fill_histograms(&clock);
     let (calibration, llc_bytes) = (&results.calibration, host_facts.llc_bytes);
     let run = RunJson {
-        schema: SCHEMA,
-        tool: Tool::this(),
-        started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
-        wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-        completed: ended.is_ok(),
-        interrupted,
-        command_line: std::env::args().collect(),
+        head: Head::of(started, started_utc, ended.is_ok(), interrupted),
         preset: config.preset.clone(),
         session: session.to_string(),
         region: RegionFacts::of(map, &geometry, config.lane),

@@ -1,27 +1,25 @@
 //! `run.json`: where the figures come from. A result without it is refused.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Instant, SystemTime};
 
-use hdrhistogram::Histogram;
 use ivshmem_proto::copy::Kernel;
-use ivshmem_proto::cpu::feature_names;
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::lane::Lane;
 use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::mapping::Mapping;
-use ivshmem_proto::memory_note::memory_note;
-use ivshmem_proto::report::{CopyRate, GuestReport, RateReport};
-use ivshmem_proto::wire::{MapKind, MemoryType, Spin};
+use ivshmem_proto::report::{CopyRate, RateReport};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::backing::Backing;
 use crate::broadcast_facts::BroadcastFacts;
-use crate::environment::{ClockFacts, HostFacts};
+use crate::environment::HostFacts;
+use crate::guest_facts::GuestFacts;
 use crate::interference::Interference;
 use crate::load::LoadSpec;
 use crate::one_way::OneWay;
+use crate::percentiles::Percentiles;
 use crate::roofline::{Roof, gb_per_s};
 use crate::usage::DoorbellFacts;
 use crate::violations::Breach;
@@ -29,20 +27,9 @@ use crate::violations::Breach;
 /// The whole file.
 #[derive(Debug, Serialize)]
 pub struct RunJson {
-    /// Kind and version of this file.
-    pub schema: &'static str,
-    /// The program that wrote it.
-    pub tool: Tool,
-    /// Start of the run.
-    pub started_utc: String,
-    /// Length of the run in seconds, waiting for the guest included.
-    pub wall_s: f64,
-    /// Whether every planned message was sent.
-    pub completed: bool,
-    /// Whether a signal ended it.
-    pub interrupted: bool,
-    /// How host-writer was called.
-    pub command_line: Vec<String>,
+    /// What wrote it, when, and how it ended.
+    #[serde(flatten)]
+    pub head: Head,
     /// The preset asked for, and the options that changed it.
     pub preset: Option<String>,
     /// The session.
@@ -84,12 +71,47 @@ pub struct RunJson {
     pub peer_violation_kinds: Vec<Breach>,
 }
 
-/// The value of [`RunJson::schema`].
-pub const SCHEMA: &str = "ivshmem-run/1";
+/// The first fields of the file, those of any run.
+#[derive(Debug, Serialize)]
+pub struct Head {
+    /// Kind and version of this file.
+    schema: &'static str,
+    /// The program that wrote it.
+    tool: Tool,
+    /// Start of the run.
+    started_utc: String,
+    /// Length of the run in seconds, waiting for the guest included.
+    wall_s: f64,
+    /// Whether every planned message was sent.
+    completed: bool,
+    /// Whether a signal ended it.
+    interrupted: bool,
+    /// How host-writer was called.
+    command_line: Vec<String>,
+}
+
+impl Head {
+    /// Of a run that ends now.
+    #[must_use]
+    pub fn of(started: Instant, started_utc: SystemTime, completed: bool, interrupted: bool) -> Self {
+        Self {
+            schema: SCHEMA,
+            tool: Tool::this(),
+            started_utc: humantime::format_rfc3339_seconds(started_utc).to_string(),
+            wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            completed,
+            interrupted,
+            command_line: std::env::args().collect(),
+        }
+    }
+}
+
+/// The kind and version of this file.
+const SCHEMA: &str = "ivshmem-run/1";
 
 /// A program and where it was built from.
 #[derive(Debug, Serialize)]
-pub struct Tool {
+struct Tool {
     name: &'static str,
     version: &'static str,
     git_revision: Option<&'static str>,
@@ -97,8 +119,7 @@ pub struct Tool {
 
 impl Tool {
     /// This program.
-    #[must_use]
-    pub const fn this() -> Self {
+    const fn this() -> Self {
         Self {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
@@ -151,91 +172,6 @@ impl RegionFacts {
             huge: backing.as_ref().map(|b| b.huge),
             numa_node: backing.as_ref().and_then(|b| b.numa_node),
             filesystem: backing.map(|b| b.filesystem),
-        }
-    }
-}
-
-/// The guest by its own word.
-#[derive(Debug, Serialize)]
-pub struct GuestFacts {
-    tool_version: String,
-    kernel: String,
-    cpu_model: String,
-    cpu_features: Vec<&'static str>,
-    map_kind: &'static str,
-    memory_type: &'static str,
-    device: String,
-    spin: String,
-    /// How it waits in sessions with a host that has a doorbell.
-    wait: String,
-    cpu_pinned: Option<u32>,
-    clock: ClockFacts,
-    /// The kernel that the largest payloads were copied with; without a bandwidth test its own choice.
-    copy_kernel: Option<&'static str>,
-    /// The one that the guest found fastest by itself, on lines that lay in its own caches.
-    copy_kernel_by_itself: Option<&'static str>,
-    /// What it measured then.
-    copy_candidates: Vec<GuestCandidate>,
-    /// What the mapping's type costs, when it costs anything.
-    memory_note: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct GuestCandidate {
-    kernel: &'static str,
-    region_gb_per_s: Option<f64>,
-    anon_gb_per_s: Option<f64>,
-    write_gb_per_s: Option<f64>,
-}
-
-impl From<&CopyRate> for GuestCandidate {
-    fn from(rate: &CopyRate) -> Self {
-        Self {
-            kernel: rate.kernel.name(),
-            region_gb_per_s: gb_per_s(rate.region.typical),
-            anon_gb_per_s: gb_per_s(rate.anon.typical),
-            write_gb_per_s: gb_per_s(rate.write.typical),
-        }
-    }
-}
-
-impl GuestFacts {
-    /// By the guest's report; `rates` are those of the largest payload, if any were measured, and `used` is the kernel that
-    /// it was copied with.
-    #[must_use]
-    pub fn new(report: GuestReport, rates: Option<&RateReport>, used: Option<Kernel>) -> Self {
-        let rates = rates.unwrap_or(&report.rates);
-        let (region, anon) =
-            rates.candidates.first().map_or((0, 0), |row| (row.region.typical, row.anon.typical));
-        let memory_note = memory_note(report.map_kind, report.memory_type, &report.cpu_model, region, anon);
-        let spin = match report.spin {
-            Spin::Sleep => {
-                format!("sleep={}", humantime::format_duration(Duration::from_nanos(report.spin_sleep_ns)))
-            }
-            spin => spin.name().to_owned(),
-        };
-        let device = match report.map_kind {
-            MapKind::File => "none (file mapped on the host)".to_owned(),
-            MapKind::Resource2 | MapKind::Resource2Wc | MapKind::Uio | MapKind::Vfio => {
-                format!("{} 1af4:1110 BAR2", report.device)
-            }
-        };
-        Self {
-            tool_version: report.tool_version,
-            kernel: report.kernel_release,
-            cpu_model: report.cpu_model,
-            cpu_features: feature_names(report.cpu_features),
-            map_kind: report.map_kind.name(),
-            memory_type: report.memory_type.name(),
-            device,
-            spin,
-            wait: report.wait.to_string(),
-            cpu_pinned: report.cpu_pinned,
-            clock: report.clock.into(),
-            copy_kernel: used.or(rates.chosen).map(Kernel::name),
-            copy_kernel_by_itself: rates.chosen.map(Kernel::name),
-            copy_candidates: rates.candidates.iter().map(GuestCandidate::from).collect(),
-            memory_note,
         }
     }
 }
@@ -364,56 +300,6 @@ impl LatencyFacts {
     }
 }
 
-/// A histogram's figures in nanoseconds, of three significant digits; null where fewer than ten samples lie beyond.
-#[derive(Debug, Serialize)]
-pub struct Percentiles {
-    min: Option<u64>,
-    p50: Option<u64>,
-    p90: Option<u64>,
-    p99: Option<u64>,
-    #[serde(rename = "p99.9")]
-    p99_9: Option<u64>,
-    #[serde(rename = "p99.99")]
-    p99_99: Option<u64>,
-    max: Option<u64>,
-    mean: Option<f64>,
-    count: u64,
-}
-
-impl Percentiles {
-    /// Median, p90, p99 and the largest.
-    #[must_use]
-    pub const fn shown(&self) -> [Option<u64>; 4] {
-        [self.p50, self.p90, self.p99, self.max]
-    }
-}
-
-/// Samples beyond a percentile without which it says nothing.
-const SAMPLES_BEYOND_MIN: u64 = 10;
-
-impl From<&Histogram<u64>> for Percentiles {
-    fn from(histogram: &Histogram<u64>) -> Self {
-        let count = histogram.len();
-        let any = count > 0;
-        let at = |hundredths: u64| {
-            let rank = (hundredths * count).div_ceil(10_000);
-            (count - rank >= SAMPLES_BEYOND_MIN)
-                .then(|| histogram.value_at_quantile(hundredths as f64 / 10_000.0))
-        };
-        Self {
-            min: any.then(|| histogram.min()),
-            p50: at(5000),
-            p90: at(9000),
-            p99: at(9900),
-            p99_9: at(9990),
-            p99_99: at(9999),
-            max: any.then(|| histogram.max()),
-            mean: any.then(|| (histogram.mean() * 10.0).round() / 10.0),
-            count,
-        }
-    }
-}
-
 /// The bandwidth test.
 #[derive(Debug, Serialize)]
 pub struct BandwidthFacts {
@@ -497,38 +383,4 @@ pub struct LoadFacts {
     pub guest_command: Option<String>,
     /// In a few words.
     pub label: String,
-}
-
-impl GuestFacts {
-    /// `VM` or `native`, with the guest's kernel.
-    #[must_use]
-    pub fn place(&self) -> String {
-        let place = if self.is_native() { "native" } else { "VM" };
-        format!("{place} {}", self.kernel)
-    }
-
-    /// Whether the guest is a process on this host.
-    #[must_use]
-    pub fn is_native(&self) -> bool {
-        self.map_kind == MapKind::File.name()
-    }
-
-    /// What the mapping's type costs, when it costs anything.
-    #[must_use]
-    pub fn memory_note(&self) -> Option<&str> {
-        self.memory_note.as_deref()
-    }
-
-    /// How the guest maps the region.
-    #[must_use]
-    pub fn mapping(&self) -> String {
-        if self.is_native() {
-            return format!("the region's file, mapped {}", self.memory_type);
-        }
-        let memory_type = match self.memory_type {
-            unknown if unknown == MemoryType::Unknown.name() => "as a type that debugfs does not tell",
-            known => known,
-        };
-        format!("BAR2, mapped {memory_type} by {}", self.map_kind)
-    }
 }

@@ -87,6 +87,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// When this process started, in clock ticks since boot.
+    fn own_start() -> u64 {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap()
+    }
+
     fn state(root: &Path, name: &str, shm: &Path, pid: u32, start: u64) {
         fs::create_dir(root.join(name)).unwrap();
         let vm = json!({"name": name, "shm_path": shm, "pid": pid, "pid_start_time_ticks": start,
@@ -102,9 +108,7 @@ mod tests {
         fs::write(&other, "").unwrap();
         let root = dir.path().join("state");
         fs::create_dir(&root).unwrap();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 =
-            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let start = own_start();
         let me = std::process::id();
         state(&root, "elsewhere", &other, me, start);
         state(&root, "dead", &ours, me, start + 1);
@@ -125,9 +129,7 @@ mod tests {
         let (root, socket) = (dir.path().join("state"), dir.path().join("socket"));
         fs::create_dir_all(root.join("rung")).unwrap();
         fs::write(&socket, "").unwrap();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 =
-            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let start = own_start();
         let vm = json!({"name": "rung", "shm_path": null, "pid": std::process::id(), "pid_start_time_ticks": start,
             "doorbell": {"socket": socket}});
         fs::write(root.join("rung/vm.json"), vm.to_string()).unwrap();
@@ -141,9 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, shm) = (dir.path().join("state"), dir.path().join("shm"));
         fs::write(&shm, "").unwrap();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 =
-            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        let start = own_start();
         let add = |name: &str, guest: &str, ready: &str| {
             fs::create_dir_all(root.join(name)).unwrap();
             let vm = json!({"name": name, "shm_path": shm, "pid": std::process::id(), "pid_start_time_ticks": start,

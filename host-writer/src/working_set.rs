@@ -1,9 +1,9 @@
 //! Payloads for cold caches: more of them, made beforehand, than the last-level cache holds, taken in turn.
 
 use anyhow::{Context as _, ensure};
+use ivshmem_proto::available_memory;
 use ivshmem_proto::wire::Digest;
 
-use crate::caches;
 use crate::content::{self, Proof};
 
 /// How much larger than the last-level cache the set is, in quarters.
@@ -32,7 +32,7 @@ impl WorkingSet {
     ) -> anyhow::Result<Self> {
         let llc_bytes = llc_bytes.unwrap_or(LLC_BYTES_ASSUMED);
         let wanted = llc_bytes / 4 * QUARTERS;
-        let available = caches::available_memory_bytes().unwrap_or(u64::MAX);
+        let available = available_memory::now().unwrap_or(u64::MAX);
         ensure!(
             wanted.saturating_add(payload_bytes) < available / 2,
             "--cache cold needs {} MiB of memory, a quarter more than the last-level cache of {} MiB, and only {} MiB are \

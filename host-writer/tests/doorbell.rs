@@ -258,8 +258,13 @@ fn what_cannot_work_is_one_clear_line() {
 fn flags_of_a_doorbell_need_a_server() {
     let _alone = alone();
     let place = Place::new();
-    for args in [&["--wait", "doorbell"][..], &["--vector", "1"], &["--server", "/s", "--shm", "/dev/shm/x"]]
-    {
+    for args in [
+        &["--wait", "doorbell"][..],
+        &["--vector", "1"],
+        &["--server", "/s", "--shm", "/dev/shm/x"],
+        // More than any peer can have.
+        &["--server", "/s", "--vector", "2048"],
+    ] {
         assert_eq!(place.bare_host(args).output().unwrap().status.code(), Some(2), "{args:?}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,8 @@ use ivshmem_proto::layout::host_words;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::ControlWords as _;
 use ivshmem_proto::word::sequence_of;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// One test at a time: sides that look need a CPU each.
@@ -352,4 +354,53 @@ fn two_virtual_machines_share_a_server_are_told_at_once_and_ask_each_other() {
     assert!(place.region.exists());
     assert_eq!(vms.provision(&["down", "--name", "a"]).status.code(), Some(0));
     assert!(!place.region.exists());
+}
+
+/// The answering guest first, then the one that asks: both ways of being interrupted, and each beside the other.
+#[test]
+fn guests_ask_each_other_through_vfio_too() {
+    let _alone = alone();
+    let place = Place::new();
+    let vms = Vms(&place);
+    let a = vms.up("a", &["--viommu", "--shm", "memfd", "--shm-size", "16M"], "--lane 0/2 --wait vfio");
+    assert_eq!(a["viommu"], true);
+    for (name, more, wait) in
+        [("b", &["--join", "a", "--viommu"][..], "vfio"), ("c", &["--join", "a"], "uio")]
+    {
+        vms.up(name, more, &format!("--lane 0/2 --wait {wait} --initiate 200"));
+        let result = vms.result(name);
+        assert_eq!((&result["ok"], &result["end"]), (&200.into(), &"done".into()), "{result}");
+        assert_eq!((&result["wait"], &result["peer_wait"]), (&wait.into(), &"vfio".into()), "{result}");
+        assert_eq!((&result["missed"], &result["tampered"]), (&0.into(), &0.into()), "{result}");
+        for counted in ["interrupts", "rings_sent"] {
+            assert!(result[counted].as_u64().unwrap() > 100, "{counted}: {result}");
+        }
+        vms.provision(&["down", "--name", name]);
+    }
+    // A server with as many peers as it takes is told before QEMU waits there for ever.
+    let socket = a["doorbell"]["socket"].as_str().unwrap();
+    let crowd: Vec<UnixStream> = (0..63).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    let up =
+        ["up", "--guest", "micro", "--accel", "tcg", "--doorbell", "--join", "a", "--quiet", "--name", "d"];
+    let refused = vms.provision(&up);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("closed the connection before all was said"), "{}", stderr(&refused));
+    drop(crowd);
+    // And one that has died, by all who would need it.
+    let server = a["doorbell"]["server_pid"].as_i64().unwrap();
+    kill(Pid::from_raw(server.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    let out = place.out().display().to_string();
+    let died = "provision: the doorbell server of VM a has died, and QEMU cannot rejoin another: 'provision down --name a', then \
+                'provision up --doorbell --name a'\n";
+    for args in [&up[..], &["run", "--name", "a", "--out", &out]] {
+        let refused = vms.provision(args);
+        assert_eq!((refused.status.code(), stderr(&refused).as_str()), (Some(1), died));
+    }
+    let host = place.bare_host(&["--server", socket, "--messages", "10"]).output().unwrap();
+    assert!(
+        stderr(&host).contains("it has died, and the QEMUs it had cannot rejoin another"),
+        "{}",
+        stderr(&host)
+    );
+    assert_eq!(vms.provision(&["down", "--name", "a"]).status.code(), Some(0));
 }

@@ -106,7 +106,7 @@ fn what_the_reader_does_with_the_bytes_is_as_asked_for_in_every_mode() {
 
 #[test]
 fn payloads_out_of_cold_caches_arrive_in_every_mode() {
-    let memory = host_writer::caches::available_memory_bytes().unwrap_or(0);
+    let memory = ivshmem_proto::available_memory::now().unwrap_or(0);
     if memory / 4 < host_writer::caches::llc_bytes(0).unwrap_or(64 << 20) {
         eprintln!("skipped: {} MiB of memory are too few for a working set", memory >> 20);
         return;

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -182,7 +183,25 @@ fn a_guest_sleeps_until_its_own_driver_tells_it_of_a_message() {
     // A host that has no doorbell is answered all the same.
     let output = place.run_host(&["--messages", "1000", "--frames", "none"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // One that is killed leaves a guest that rings a peer which is no more.
+    let endless = [
+        "--server",
+        doorbell["server"].as_str().unwrap(),
+        "--wait",
+        "doorbell",
+        "--messages",
+        "100000",
+        "--frames",
+        "none",
+    ];
     let before = place.wait_for_message(1, 0);
+    let mut killed =
+        place.bare_host(&endless).args(["--interval", "1ms"]).stdout(Stdio::null()).spawn().unwrap();
+    let before = place.wait_for_message(1010, before);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    rung(&vm, "doorbell", &["--interval", "1ms"]);
+    let before = place.wait_for_message(1, before);
     // QEMU goes, and with it the guest from the server.
     let mut command = place.bare_host(&["--messages", "100000", "--interval", "1ms", "--frames", "none"]);
     command.args(["--server", doorbell["server"].as_str().unwrap(), "--wait", "doorbell"]);
@@ -223,6 +242,73 @@ fn a_guest_that_cannot_be_told_says_why() {
         assert_eq!(output.status.code(), Some(1), "{guest_args}");
         assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     }
+}
+
+/// A program in QEMU's place: QEMU itself, after a change to its arguments.
+fn qemu_with(place: &Place, change: &str) -> String {
+    let (text, program) = (place.dir.path().join("qemu.sh"), place.dir.path().join("qemu"));
+    fs::write(&text, format!("#!/bin/bash\n{change}\nexec qemu-system-x86_64 \"$@\"\n")).unwrap();
+    // By another process: were it written by this one, a test that forks at that moment would hold it open for writing,
+    // and it could not be executed (ETXTBSY).
+    let mut install = Command::new("install");
+    assert!(install.args(["-m", "755"]).args([&text, &program]).status().unwrap().success());
+    program.display().to_string()
+}
+
+#[test]
+fn a_kernel_that_takes_no_module_of_ours_says_so_and_vfio_works_there() {
+    for (kernel_argument, guest_args, expected) in [
+        (
+            "module.sig_enforce=1",
+            "--wait uio",
+            "ivshmem_uio.ko: EKEYREJECTED: Key was rejected by service: this kernel takes only signed modules",
+        ),
+        (
+            "lockdown=integrity",
+            "--wait uio",
+            "ivshmem_uio.ko: EPERM: Operation not permitted: that takes root's rights, ",
+        ),
+        (
+            "lockdown=integrity",
+            "--wait poll",
+            "this kernel is locked down (secure boot) and lets no program map",
+        ),
+    ] {
+        let place = Place::new();
+        let vm = Vm { place: &place };
+        let qemu = qemu_with(&place, &format!("set -- \"${{@/#console=/{kernel_argument} console=}}\""));
+        let region = place.region.display().to_string();
+        let args =
+            ["up", "--guest", "micro", "--accel", "tcg", "--doorbell", "--shm", &region, "--qemu", &qemu];
+        let output = vm.provision(&[&args[..], &["--guest-args", guest_args]].concat());
+        assert_eq!(output.status.code(), Some(1), "{kernel_argument} {guest_args}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    let place = Place::new();
+    let qemu = qemu_with(&place, "set -- \"${@/#console=/lockdown=integrity console=}\"");
+    let vm = Vm::up_with(&place, &["--doorbell", "--viommu", "--qemu", &qemu], "--wait vfio");
+    let console = vm.provision(&["console"]);
+    assert!(String::from_utf8_lossy(&console.stdout).contains("lockdown=integrity"));
+    let run = rung(&vm, "doorbell", &["--interval", "1ms"]);
+    assert!(run["doorbell"]["interrupts"].as_u64().unwrap() >= 200, "{}", run["doorbell"]);
+}
+
+#[test]
+fn a_guest_with_more_vectors_than_its_server_gives_is_told_from_one_with_fewer() {
+    // Of the server's two, the device has one: the other is QEMU's to ignore.
+    let place = Place::new();
+    let qemu = qemu_with(&place, "set -- \"${@/vectors=2/vectors=1}\"");
+    {
+        let vm = Vm::up_with(&place, &["--doorbell", "--qemu", &qemu], "--wait uio");
+        rung(&vm, "doorbell", &["--interval", "1ms"]);
+    }
+    let place = Place::new();
+    let qemu = qemu_with(&place, "set -- \"${@/vectors=2/vectors=4}\"");
+    let vm = Vm::up_with(&place, &["--doorbell", "--qemu", &qemu], "--wait uio --vector 3");
+    let output = vm.host(&["--messages", "10", "--frames", "none", "--wait", "doorbell"]);
+    let (code, line) = complaint(&place, &output);
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("rung at peer 0 vector 3, but that peer has 2 vectors"), "{line}");
 }
 
 #[test]

@@ -12,13 +12,15 @@
 //! - [`clock`], [`clock_offset`]: telling time, and the peer's clock against ours
 //! - [`doorbell`]: how a peer is told instead of looking; [`adaptive`]: how long to look first; [`event`]: sleeping
 //! - [`server_wire`], [`server_client`], [`descriptor_passing`]: what an ivshmem server says, and joining one as a peer
-//! - [`peers`]: the other peers of a server, rung by number
+//! - [`peer_table`]: who is at a server; [`peers`]: the same, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
+//! - [`token`], [`percentile`], [`available_memory`]: what messages are told apart by, one rule of figures, room for samples
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
 pub mod adaptive;
 pub mod affinity;
+pub mod available_memory;
 pub mod clock;
 pub mod clock_offset;
 pub mod copy;
@@ -38,13 +40,16 @@ pub mod mapping;
 pub mod memory;
 pub mod memory_note;
 pub mod pattern;
+pub mod peer_table;
 pub mod peers;
+pub mod percentile;
 pub mod priority;
 pub mod rates;
 pub mod region_file;
 pub mod report;
 pub mod server_client;
 pub mod server_wire;
+pub mod token;
 pub mod wait;
 pub mod wire;
 pub mod word;

@@ -35,7 +35,7 @@ impl Peers {
     /// Where this process is rung.
     #[must_use]
     pub fn own_ring(&self) -> Ring {
-        Ring { peer: self.joined.own_id, vector: self.own_vector }
+        Ring { peer: self.joined.table.own_id, vector: self.own_vector }
     }
 
     /// What this process is rung with.
@@ -43,7 +43,7 @@ impl Peers {
     /// # Errors
     /// There are no more descriptors to be had.
     pub fn own_event(&self) -> std::io::Result<Event> {
-        let fd = self.joined.own.get(usize::from(self.own_vector));
+        let fd = self.joined.table.own.get(usize::from(self.own_vector));
         let fd =
             fd.ok_or_else(|| std::io::Error::other("the server gave fewer vectors than were asked for"))?;
         Ok(Event::of_eventfd(fd.try_clone()?))
@@ -81,7 +81,7 @@ impl Peers {
     /// The vectors of a peer; `None` when there is no such peer.
     #[must_use]
     pub fn vectors(&self, peer: u16) -> Option<usize> {
-        self.joined.peers.get(&peer).map(Vec::len)
+        self.joined.table.peers.get(&peer).map(Vec::len)
     }
 
     /// Waits until there is; false when it does not come in time.
@@ -110,11 +110,6 @@ impl Peers {
 
     #[inline]
     fn descriptor(&self, ring: Ring) -> Option<BorrowedFd<'_>> {
-        let vectors = if ring.peer == self.joined.own_id {
-            &self.joined.own
-        } else {
-            self.joined.peers.get(&ring.peer)?
-        };
-        vectors.get(usize::from(ring.vector)).map(|fd| fd.as_fd())
+        self.joined.table.doorbell(ring.peer, ring.vector).map(|fd| fd.as_fd())
     }
 }

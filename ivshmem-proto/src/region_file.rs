@@ -14,6 +14,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::NamedTempFile;
 
+use crate::available_memory;
 use crate::layout::{REGION_BYTES_MAX, REGION_BYTES_MIN};
 
 /// What [`ensure`] found or did.
@@ -145,7 +146,7 @@ pub fn memfd(bytes: u64) -> Result<File, RegionFileError> {
     check_size(bytes)?;
     let path = Path::new("memfd");
     // No file system bounds it: the kernel would allocate until it has to kill someone.
-    if let Some(available) = available_bytes().filter(|available| bytes > *available) {
+    if let Some(available) = available_memory::now().filter(|available| bytes > *available) {
         let error = io::Error::other(format!("this machine has {available} available"));
         return Err(RegionFileError::NoRoom { path: path.to_owned(), bytes, error });
     }
@@ -158,13 +159,6 @@ pub fn memfd(bytes: u64) -> Result<File, RegionFileError> {
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(io("seal"))?;
     Ok(file)
-}
-
-/// What can be allocated without swapping, as the kernel estimates (proc_meminfo(5)).
-fn available_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 fn allocate(file: &File, path: &Path, bytes: u64) -> Result<(), RegionFileError> {
@@ -216,7 +210,6 @@ mod tests {
             assert_eq!(file.set_len(bytes).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         }
         assert!(matches!(memfd(3 << 20), Err(RegionFileError::BadSize { .. })));
-        assert!(available_bytes().unwrap() > 1 << 20);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! and never blocks. The server is trusted to be one, not to be right: what it sends goes through
 //! [`crate::server_wire`], and an answer that makes no sense ends the conversation.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +17,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::descriptor_passing::receive;
-use crate::server_wire::{Decoder, Told, VECTORS_MAX, WORD_BYTES, WireError};
+use crate::peer_table::PeerTable;
+use crate::server_wire::{Decoder, Told, WORD_BYTES, WireError};
 
 /// Longest path that fits into `sockaddr_un.sun_path` with its terminating zero (unix(7)).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -27,10 +27,7 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Nobody listens there.
-    #[error(
-        "no ivshmem server at {path} ({error}): 'provision up --doorbell' starts one for a VM, 'provision \
-         doorbell-server' one for any"
-    )]
+    #[error("no ivshmem server at {path} ({error}): {}", advice(.error))]
     Absent {
         /// The socket.
         path: PathBuf,
@@ -73,7 +70,8 @@ pub enum ServerError {
     },
     /// It turned this peer away.
     #[error(
-        "the server at {path} closed the connection before all was said: it may have as many peers as it takes"
+        "the server at {path} closed the connection before all was said: it may have as many peers as it takes; end some, \
+         or start it with more --max-peers"
     )]
     TurnedAway {
         /// The socket.
@@ -112,18 +110,26 @@ pub enum ServerError {
     },
 }
 
+/// What to do where nobody listens.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // The socket is there: nobody has removed it.
+        io::ErrorKind::ConnectionRefused => {
+            "it has died, and the QEMUs it had cannot rejoin another: end their VMs ('provision down') and start them anew \
+             ('provision up --doorbell')"
+        }
+        _ => "'provision up --doorbell' starts one for a VM, 'provision doorbell-server' one for any",
+    }
+}
+
 /// A membership, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Joined {
-    /// This peer's id.
-    pub own_id: u16,
     /// What all peers map.
     pub memory: OwnedFd,
-    /// The other peers, each with what is written to in order to ring its vectors. The descriptors are shared with the
-    /// peer they lead to, which may make them non-blocking or blocking at any time.
-    pub peers: BTreeMap<u16, Vec<OwnedFd>>,
-    /// What the others write to in order to ring this peer's vectors.
-    pub own: Vec<OwnedFd>,
+    /// Who is there. The descriptors are shared with the peer they lead to, which may make them non-blocking or blocking at
+    /// any time.
+    pub table: PeerTable<OwnedFd>,
     connection: Connection,
 }
 
@@ -148,12 +154,12 @@ pub fn join(path: &Path, vectors: u16, patience: Duration) -> Result<Joined, Ser
     };
     // The decoder lets nothing come before the id.
     let own_id = own_id.unwrap_or_default();
-    let mut joined = Joined { own_id, memory, peers: BTreeMap::new(), own: Vec::new(), connection };
+    let mut joined = Joined { memory, table: PeerTable::new(own_id), connection };
     // The protocol has no mark at the end of what is said at once. One's own vectors come last of it.
-    while joined.own.len() < usize::from(vectors.max(1)) {
+    while joined.table.own.len() < usize::from(vectors.max(1)) {
         let told = match joined.connection.next_until(deadline, patience, "this peer's vectors") {
-            Err(ServerError::Silent { path, .. }) if !joined.own.is_empty() => {
-                return Err(ServerError::Vectors { path, given: joined.own.len(), wanted: vectors });
+            Err(ServerError::Silent { path, .. }) if !joined.table.own.is_empty() => {
+                return Err(ServerError::Vectors { path, given: joined.table.own.len(), wanted: vectors });
             }
             told => told?,
         };
@@ -178,22 +184,7 @@ impl Joined {
     }
 
     fn apply(&mut self, told: Told<OwnedFd>) -> Result<(), ServerError> {
-        let (peer, vectors, eventfd) = match told {
-            Told::OwnVector(eventfd) => (self.own_id, &mut self.own, eventfd),
-            Told::Vector { peer, eventfd } => (peer, self.peers.entry(peer).or_default(), eventfd),
-            Told::Left(peer) => {
-                let known = self.peers.remove(&peer);
-                let error = WireError::UnknownPeer { peer };
-                return known.map(drop).ok_or_else(|| self.connection.wire(error));
-            }
-            // The decoder lets these come but once, and that was before.
-            Told::Version | Told::OwnId(_) | Told::Memory(_) => return Ok(()),
-        };
-        if vectors.len() >= VECTORS_MAX.into() {
-            return Err(self.connection.wire(WireError::TooManyVectors { peer }));
-        }
-        vectors.push(eventfd);
-        Ok(())
+        self.table.take(told).map_err(|error| self.connection.wire(error))
     }
 }
 

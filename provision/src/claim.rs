@@ -166,7 +166,7 @@ fn check_server(root: &Path, owner: &VmName) -> Result<(), Error> {
     let directory = VmDirectory::new(root, owner);
     let vm = directory.read_vm()?.filter(VmRecord::is_alive);
     match vm.and_then(|vm| vm.own_doorbell_server()) {
-        Some(server) if !server.is_alive() => Err(Error::NoServer { name: owner.clone() }),
+        Some(server) if !server.is_alive() => Err(Error::DeadServer { name: owner.clone() }),
         None => Err(Error::NoServer { name: owner.clone() }),
         Some(_) if Lock::is_held(&directory.lock_file()) => {
             Err(Error::Busy { name: owner.clone(), holder: None })
@@ -360,6 +360,15 @@ mod tests {
         let lock = Lock::acquire(&owner.lock_file()).unwrap();
         assert!(matches!(join().unwrap_err(), Error::Busy { ref name, .. } if *name == a));
         drop(lock);
+        // Its server has died: nobody has its pid since so long ago.
+        let doorbell = vm.doorbell.as_mut().unwrap();
+        doorbell.server_pid_start_time_ticks -= 1;
+        owner.write_vm(&vm).unwrap();
+        let error = join().unwrap_err().to_string();
+        assert!(
+            error.starts_with("the doorbell server of VM a has died, and QEMU cannot rejoin another: "),
+            "{error}"
+        );
         // One that has itself joined has no server to give.
         vm.doorbell.as_mut().unwrap().joined = Some("c".parse().unwrap());
         owner.write_vm(&vm).unwrap();

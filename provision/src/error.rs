@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use ivshmem_proto::region_file::RegionFileError;
+use ivshmem_proto::server_client::ServerError;
 
 use crate::accel::KvmUnusable;
 use crate::deploy::DeployError;
@@ -106,6 +107,18 @@ pub enum Error {
         /// The VM.
         name: VmName,
     },
+    /// The server of a running VM is no more.
+    #[error(
+        "the doorbell server of VM {name} has died, and QEMU cannot rejoin another: 'provision down --name {name}', then \
+         'provision up --doorbell --name {name}'"
+    )]
+    DeadServer {
+        /// The VM whose server it was.
+        name: VmName,
+    },
+    /// The server of another VM cannot be joined.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// The region's file is unusable.
     #[error(transparent)]
     Region(#[from] RegionFileError),
@@ -494,6 +507,7 @@ mod tests {
             Error::GuestReader { name: name.clone(), said: "no device 1af4:1110".into() },
             Error::GuestLoad { name: name.clone(), said: "stress-ng is not in the guest".into() },
             Error::GuestLoadEnded { name, said: "out of memory".into() },
+            Error::DeadServer { name: "micro".parse().unwrap() },
             Error::DriverRefused { name: "debian".parse().unwrap(), said: "Module is in use".into() },
             Error::NoHostWriter { path: "/usr/bin/host-writer".into() },
         ]

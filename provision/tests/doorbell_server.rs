@@ -129,13 +129,13 @@ fn eventfd_id(fd: &OwnedFd) -> u64 {
 type Table = BTreeMap<u16, Vec<u64>>;
 
 fn table(peer: &Joined) -> Table {
-    peer.peers.iter().map(|(id, bells)| (*id, bells.iter().map(eventfd_id).collect())).collect()
+    peer.table.peers.iter().map(|(id, bells)| (*id, bells.iter().map(eventfd_id).collect())).collect()
 }
 
 /// Lets `peer` hear until it knows those of `all` that are not itself, and nobody else.
 fn settle(peer: &mut Joined, all: &Table) {
     let mut expected = all.clone();
-    expected.remove(&peer.own_id);
+    expected.remove(&peer.table.own_id);
     let deadline = Instant::now() + PATIENCE;
     loop {
         peer.update().unwrap();
@@ -143,13 +143,13 @@ fn settle(peer: &mut Joined, all: &Table) {
         if known == expected {
             return;
         }
-        assert!(Instant::now() < deadline, "peer {} knows {known:?}, not {expected:?}", peer.own_id);
+        assert!(Instant::now() < deadline, "peer {} knows {known:?}, not {expected:?}", peer.table.own_id);
         poll(&mut [PollFd::new(peer.as_fd(), PollFlags::POLLIN)], 1000u16).unwrap();
     }
 }
 
 fn own(peer: &Joined) -> (u16, Vec<u64>) {
-    (peer.own_id, peer.own.iter().map(eventfd_id).collect())
+    (peer.table.own_id, peer.table.own.iter().map(eventfd_id).collect())
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn peers_share_memory_and_ring_each_other() {
     assert_eq!(fs::metadata(server.socket()).unwrap().permissions().mode() & 0o777, 0o600);
     let mut one = server.join(3);
     let two = server.join(3);
-    assert_eq!((one.own_id, two.own_id), (0, 1));
+    assert_eq!((one.table.own_id, two.table.own_id), (0, 1));
     settle(&mut one, &[own(&two)].into());
 
     let [here, there] = [&one, &two].map(|peer| File::from(peer.memory.try_clone().unwrap()));
@@ -171,8 +171,9 @@ fn peers_share_memory_and_ring_each_other() {
         assert_eq!(there.set_len(bytes).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
-    nix::unistd::write(&one.peers[&1][2], &1u64.to_ne_bytes()).unwrap();
+    nix::unistd::write(&one.table.peers[&1][2], &1u64.to_ne_bytes()).unwrap();
     let rung: Vec<bool> = two
+        .table
         .own
         .iter()
         .map(|bell| poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], 0u16).unwrap() == 1)
@@ -212,7 +213,7 @@ fn a_thousand_peers_join_and_leave_and_everybody_knows_who_is_there() {
         }
         for _ in 0..=random(peers.len()) {
             let gone = peers.swap_remove(random(peers.len()));
-            all.remove(&gone.own_id);
+            all.remove(&gone.table.own_id);
             drop(gone);
             server.until(|event| event["event"] == "left");
         }
@@ -374,7 +375,7 @@ fn peers_that_leave_their_descriptors_unread_delay_the_others_but_do_not_rob_the
         silent.pop();
         joining.join().unwrap()
     });
-    assert_eq!((peer.own_id, peer.own.len()), (2, 40));
+    assert_eq!((peer.table.own_id, peer.table.own.len()), (2, 40));
     drop(silent);
     settle(&mut peer, &Table::new());
     server.end();
@@ -483,8 +484,8 @@ fn qemus_join_beside_programs_and_leave_when_they_die() {
     let visitors: Vec<u16> = (0..4)
         .map(|_| {
             let visitor = server.join(4);
-            server.until(|event| event["event"] == "joined" && event["peer"] == visitor.own_id);
-            let id = visitor.own_id;
+            server.until(|event| event["event"] == "joined" && event["peer"] == visitor.table.own_id);
+            let id = visitor.table.own_id;
             drop(visitor);
             server.until(|event| event["event"] == "left" && event["peer"] == id);
             id

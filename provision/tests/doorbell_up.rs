@@ -68,7 +68,7 @@ fn a_named_region_and_its_server_come_and_go_with_the_vm() {
     assert!(args.contains(&"-sandbox"), "{args:?}");
 
     let peer = join_vm(&vm);
-    assert_eq!(peer.peers.iter().map(|(id, bells)| (*id, bells.len())).collect::<Vec<_>>(), [(0, 3)]);
+    assert_eq!(peer.table.peers.iter().map(|(id, bells)| (*id, bells.len())).collect::<Vec<_>>(), [(0, 3)]);
     let memory = File::from(peer.memory.try_clone().unwrap());
     assert_eq!(memory.metadata().unwrap().ino(), fs::metadata(place.region()).unwrap().ino());
     assert!(guest_has_written(&memory));

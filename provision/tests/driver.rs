@@ -119,14 +119,14 @@ fn it_maps_write_back_survives_unbinding_leaks_nothing_and_counts_interrupts() {
     let server = vm["doorbell"]["socket"].as_str().unwrap();
     let host = join(Path::new(server), 2, Duration::from_secs(30)).unwrap();
     let guest: u16 = fact("peer").parse().unwrap();
-    let bells = &host.peers[&guest];
+    let bells = &host.table.peers[&guest];
     let region = File::options().read(true).write(true).open(place.region()).unwrap();
     let poke = |word: u64, value: u32| region.write_all_at(&value.to_le_bytes(), word * 4).unwrap();
-    poke(1, host.own_id.into());
+    poke(1, host.table.own_id.into());
     poke(2, 1);
     for expected in 1..=5_u32 {
         write(&bells[0], &1_u64.to_le_bytes()).unwrap();
-        wait_for(&host.own[0]);
+        wait_for(&host.table.own[0]);
         let mut count = [0; 4];
         region.read_exact_at(&mut count, 0).unwrap();
         assert_eq!(u32::from_le_bytes(count), expected);

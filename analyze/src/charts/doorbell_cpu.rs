@@ -32,7 +32,7 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         "mark: p50, whisker: to p99; lines join the rates of one way to wait, which stand beside idle marks"
             .to_owned(),
     ];
-    if points.iter().any(|point| point.cell.vcpu_cpu_ns_per_message.is_none()) {
+    if points.iter().any(|point| point.cell.wide.vcpu_cpu_ns_per_message.is_none()) {
         facts.push("of two processes: the host's thread only, because the other is not measured".into());
     }
     let left_out = doorbells.cells.len() - points.len();

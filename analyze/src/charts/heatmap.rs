@@ -58,7 +58,7 @@ pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
     let mut legend = vec![(Swatch::Block(SINGLE, 1.0), "one message".to_owned())];
     legend.extend(SCALE.iter().map(|(_, color, name)| (Swatch::Block(*color, 1.0), (*name).to_owned())));
     if !latency.failures.is_empty() {
-        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.len() as u64))));
+        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.count()))));
     }
     if !latency.gaps.is_empty() {
         legend.push((Swatch::Tick(INK), format!("{} lost", grouped(latency.lost()))));
@@ -90,7 +90,7 @@ pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
             }
         }
     }
-    draw_marks(&chart, &x, &y, latency.failures.iter().map(|f| f.iteration..=f.iteration), VERMILLION)?;
+    draw_marks(&chart, &x, &y, latency.failures.places.iter().map(|g| g.first..=g.last), VERMILLION)?;
     draw_marks(&chart, &x, &y, latency.gaps.iter().map(|g| g.first..=g.last), INK)?;
     let place = |g: &Group| (x.at((g.left + g.right) as f64 / 2.0), y.at(g.median_ns as f64));
     let text = |g: &Group| {

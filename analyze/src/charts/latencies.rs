@@ -76,18 +76,25 @@ impl<'a> Latencies<'a> {
 
     /// Times to PROCESSED, of the runs that have any.
     pub(super) fn processed(&self) -> &[Series] {
-        self.processed.get_or_init(|| self.series([BLUE, ORANGE], Latency::processed_ns))
+        self.processed.get_or_init(|| self.series([BLUE, ORANGE], |analyzed, _| analyzed.processed.clone()))
     }
 
     /// Times to RECEIVED, likewise.
     pub(super) fn received(&self) -> &[Series] {
-        self.received.get_or_init(|| self.series([GREEN, PURPLE], Latency::received_ns))
+        self.received.get_or_init(|| {
+            let received = |latency: &Latency| Sorted::of_durations_ns(latency.samples.received_ns());
+            self.series([GREEN, PURPLE], |_, latency| Some(Arc::new(received(latency))))
+        })
     }
 
-    fn series(&self, colors: [RGBColor; 2], of: fn(&Latency) -> Vec<u64>) -> Vec<Series> {
+    fn series(
+        &self,
+        colors: [RGBColor; 2],
+        of: impl Fn(&Analyzed, &Latency) -> Option<Arc<Sorted<u64>>>,
+    ) -> Vec<Series> {
         let series = |(analyzed, latency): (&Analyzed, &Latency)| {
             let is_main = std::ptr::eq(analyzed, &raw const self.analysis.main);
-            let sorted = Arc::new(Sorted::new(of(latency)));
+            let sorted = of(analyzed, latency)?;
             (!sorted.as_slice().is_empty()).then(|| Series {
                 name: analyzed.title(),
                 short: analyzed.short,
@@ -128,11 +135,8 @@ impl<'a> Latencies<'a> {
         let columns = self.columns().first().map_or(&[][..], Vec::as_slice);
         let ends = [columns.first(), columns.last()].into_iter().flatten();
         let samples = ends.flat_map(|column| [*column.iterations.start(), *column.iterations.end()]);
-        let failures = [latency.failures.first(), latency.failures.last()];
-        let failures = failures.into_iter().flatten().map(|failure| failure.iteration);
-        let gaps = [latency.gaps.first(), latency.gaps.last()].into_iter().flatten();
-        let all: Vec<u64> =
-            samples.chain(failures).chain(gaps.flat_map(|gap| [gap.first, gap.last])).collect();
+        let absent = latency.failures.places.iter().chain(latency.gaps.iter());
+        let all: Vec<u64> = samples.chain(absent.flat_map(|range| [range.first, range.last])).collect();
         all.iter().min().copied().unwrap_or(0)..=all.iter().max().copied().unwrap_or(1)
     }
 }
@@ -220,7 +224,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Sample;
+    use crate::input::{Failures, Places, Sample};
 
     #[test]
     fn columns_lose_no_message_and_no_extreme() {
@@ -233,7 +237,8 @@ mod tests {
             to_host_ns: None,
         };
         let samples = (1..=10_000).map(sample).collect();
-        let latency = Latency { path: "f".into(), samples, failures: Vec::new(), gaps: Vec::new() };
+        let latency =
+            Latency { path: "f".into(), samples, failures: Failures::default(), gaps: Places::default() };
         let columns = columns(&latency, &[130.0, 131.0, 60_000.0]);
         assert!(columns.len() <= COLUMNS);
         assert_eq!(columns.iter().map(|c| c.max_ns).max(), Some(50_000));

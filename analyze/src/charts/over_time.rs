@@ -76,7 +76,7 @@ pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
         draw_medians(&chart, &x, &y, columns, ORANGE)?;
         say(&chart, &x, &y, (&analyzed.title(), ORANGE), columns)?;
     }
-    let failed = latency.failures.iter().map(|f| f.iteration..=f.iteration);
+    let failed = latency.failures.places.iter().map(|g| g.first..=g.last);
     draw_marks(&chart, &x, &y, failed, VERMILLION)?;
     draw_marks(&chart, &x, &y, latency.gaps.iter().map(|g| g.first..=g.last), INK)
 }
@@ -112,7 +112,7 @@ fn legend(
     };
     legend.extend(baseline.map(|b| (Swatch::Line(ORANGE), format!("{}, median", b.title()))));
     if !latency.failures.is_empty() {
-        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.len() as u64))));
+        legend.push((Swatch::Tick(VERMILLION), format!("{} failed", grouped(latency.failures.count()))));
     }
     if !latency.gaps.is_empty() {
         legend.push((Swatch::Tick(INK), format!("{} lost", grouped(latency.lost()))));

@@ -42,22 +42,9 @@ pub struct Cell {
     pub guest_wake_p50_ns: Option<i64>,
     /// From there until the host saw PROCESSED.
     pub host_wake_p50_ns: Option<i64>,
-    /// Each of the two is off by this much at most; the largest of the runs.
-    pub oneway_bound_ns: Option<f64>,
-    /// CPU time of the host's thread a message.
-    pub host_cpu_ns_per_message: Option<f64>,
-    /// CPU time of the vCPUs a message.
-    pub vcpu_cpu_ns_per_message: Option<f64>,
-    /// Times the host rang the guest.
-    pub rings_to_guest: Option<u64>,
-    /// Times the guest rang the host.
-    pub rings_to_host: Option<u64>,
-    /// Interrupts the guest was given.
-    pub interrupts: Option<u64>,
-    /// Rings of the guest that brought no interrupt of their own.
-    pub coalesced: Option<u64>,
-    /// Times either side found a message only because its sleep was bounded.
-    pub missed: Option<u64>,
+    /// What its runs say as wholes: counts together, means by messages, the largest bound.
+    #[serde(flatten)]
+    pub wide: RunWide,
     /// Round trips in ascending order.
     #[serde(skip)]
     pub sorted_ns: Sorted<u64>,
@@ -103,24 +90,26 @@ impl Cell {
             ok: rtts.len() as u64,
             failed_by_status,
             lost: runs.iter().fold(0, |sum, run| sum.saturating_add(run.lost)),
-            rtt: Distribution::of(rtts.clone()),
+            rtt: Distribution::of(rtts.iter().copied()),
             rtt_p50_over_native_floor: None,
             received_p50_ns: received.percentile(Percentile::P50),
             guest_wake_p50_ns: wake(|sample| sample.guest_wake_ns),
             host_wake_p50_ns: wake(|sample| sample.host_wake_ns),
-            // The writer gives the bound of figures that it refused, too.
-            oneway_bound_ns: runs
-                .iter()
-                .filter(knows_ways)
-                .filter_map(|run| run.wide.oneway_bound_ns)
-                .reduce(f64::max),
-            host_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.host_cpu_ns_per_message),
-            vcpu_cpu_ns_per_message,
-            rings_to_guest: total(|wide| wide.rings_to_guest),
-            rings_to_host: total(|wide| wide.rings_to_host),
-            interrupts: total(|wide| wide.interrupts),
-            coalesced: total(|wide| wide.coalesced),
-            missed: total(|wide| wide.missed),
+            wide: RunWide {
+                // The writer gives the bound of figures that it refused, too.
+                oneway_bound_ns: runs
+                    .iter()
+                    .filter(knows_ways)
+                    .filter_map(|run| run.wide.oneway_bound_ns)
+                    .reduce(f64::max),
+                host_cpu_ns_per_message: mean_by_messages(runs, |wide| wide.host_cpu_ns_per_message),
+                vcpu_cpu_ns_per_message,
+                rings_to_guest: total(|wide| wide.rings_to_guest),
+                rings_to_host: total(|wide| wide.rings_to_host),
+                interrupts: total(|wide| wide.interrupts),
+                coalesced: total(|wide| wide.coalesced),
+                missed: total(|wide| wide.missed),
+            },
             sorted_ns: Sorted::new(rtts),
         }
     }
@@ -187,7 +176,7 @@ impl Cell {
     /// CPU time of both sides a message, as far as it is known.
     #[must_use]
     pub fn cpu_ns_per_message(&self) -> Option<f64> {
-        Some(self.host_cpu_ns_per_message? + self.vcpu_cpu_ns_per_message.unwrap_or(0.0))
+        Some(self.wide.host_cpu_ns_per_message? + self.wide.vcpu_cpu_ns_per_message.unwrap_or(0.0))
     }
 
     /// Messages that were not acknowledged as they should have been.

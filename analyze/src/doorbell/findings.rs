@@ -31,7 +31,7 @@ fn about(cell: &Cell) -> String {
 /// `uio/doorbell costs 62.10 µs at p50 and 41.00 µs of CPU a message (host 20.00 µs, vCPU 21.00 µs)`.
 fn cost(cell: &Cell) -> Option<String> {
     let p50 = duration(cell.p50_ns()? as f64);
-    let cpu = match (cell.host_cpu_ns_per_message, cell.vcpu_cpu_ns_per_message) {
+    let cpu = match (cell.wide.host_cpu_ns_per_message, cell.wide.vcpu_cpu_ns_per_message) {
         (Some(host), Some(vcpu)) => format!(
             " and {} of CPU a message (host {}, vCPU {})",
             duration(host + vcpu),
@@ -47,7 +47,7 @@ fn cost(cell: &Cell) -> Option<String> {
 /// Ratios to the cell that looks, where the same sides' CPU is known of both.
 fn against_polling(cell: &Cell, group: &[Cell]) -> Option<String> {
     let looks = |c: &Cell| c.guest_wait == "poll" && c.host_wait == "poll";
-    let knows_vcpu = |c: &Cell| c.vcpu_cpu_ns_per_message.is_some();
+    let knows_vcpu = |c: &Cell| c.wide.vcpu_cpu_ns_per_message.is_some();
     if looks(cell) {
         return None;
     }
@@ -62,7 +62,7 @@ fn against_polling(cell: &Cell, group: &[Cell]) -> Option<String> {
 }
 
 fn missed(cell: &Cell) -> Option<String> {
-    let missed = cell.missed.filter(|count| *count > 0)?;
+    let missed = cell.wide.missed.filter(|count| *count > 0)?;
     Some(format!(
         "{}: {} had {} by the bound of a sleep instead of an interrupt, in {}.",
         about(cell),

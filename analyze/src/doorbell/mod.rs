@@ -152,13 +152,16 @@ pub(crate) mod tests {
         let both = doorbells(vec![run(["uio", "doorbell"], Some(10.0), "idle", 1_000, 100), second]);
         let [cell] = both.cells.as_slice() else { panic!("one cell") };
         assert_eq!((cell.runs, cell.messages, cell.ok), (2, 400, 400));
-        assert_eq!(cell.host_cpu_ns_per_message, Some((100.0 * 1_000.0 + 300.0 * 9_000.0) / 400.0));
-        assert_eq!((cell.rings_to_guest, cell.interrupts, cell.coalesced), (Some(400), Some(398), Some(2)));
-        assert_eq!((cell.rings_to_host, cell.vcpu_cpu_ns_per_message), (None, None));
+        assert_eq!(cell.wide.host_cpu_ns_per_message, Some((100.0 * 1_000.0 + 300.0 * 9_000.0) / 400.0));
+        assert_eq!(
+            (cell.wide.rings_to_guest, cell.wide.interrupts, cell.wide.coalesced),
+            (Some(400), Some(398), Some(2))
+        );
+        assert_eq!((cell.wide.rings_to_host, cell.wide.vcpu_cpu_ns_per_message), (None, None));
         // 200th of 400: the 100th of the slower run.
         assert_eq!(cell.p50_ns(), Some(9_099));
         assert_eq!((cell.guest_wake_p50_ns, cell.host_wake_p50_ns), (Some(-1), None));
-        assert_eq!(cell.oneway_bound_ns, Some(900.0));
+        assert_eq!(cell.wide.oneway_bound_ns, Some(900.0));
     }
 
     #[test]

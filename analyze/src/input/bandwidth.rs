@@ -320,6 +320,7 @@ impl Numbering {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::Header;
     use super::super::text::Text;
     use super::*;
     use proptest::prelude::*;
@@ -330,7 +331,8 @@ mod tests {
 
     fn parse(csv: &str) -> Result<Bandwidth, String> {
         let text = Text::parse(Path::new("f"), csv.as_bytes()).map_err(|e| e.to_string())?;
-        let (_, table) = Table::load(text).map_err(|e| e.to_string())?;
+        let header = Header::find(Path::new("f"), text.clean.as_bytes()).map_err(|e| e.to_string())?;
+        let table = Table::load(text, &header).map_err(|e| e.to_string())?;
         Bandwidth::from_table(&table).map_err(|e| e.to_string())
     }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::run_json::Provenance;
 use super::status::{self, is_name};
 use super::table::Table;
@@ -24,8 +26,9 @@ pub struct DoorbellSetup {
     pub load: String,
 }
 
-/// What all rows of a run have in common; `None` where it was not measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What all rows of a run have in common; `None` where it was not measured. Also part of an element of `doorbells` in
+/// summary.json.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RunWide {
     /// Each wake-up time is off by this much at most.
     pub oneway_bound_ns: Option<f64>,
@@ -247,6 +250,7 @@ impl<'a> Columns<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::Header;
     use super::super::text::Text;
     use super::*;
     use std::path::Path;
@@ -257,7 +261,8 @@ mod tests {
     fn parse(rows: &str) -> Result<Vec<DoorbellRun>, String> {
         let text =
             Text::parse(Path::new("f"), format!("{HEADER}{rows}").as_bytes()).map_err(|e| e.to_string())?;
-        let (_, table) = Table::load(text).map_err(|e| e.to_string())?;
+        let header = Header::find(Path::new("f"), text.clean.as_bytes()).map_err(|e| e.to_string())?;
+        let table = Table::load(text, &header).map_err(|e| e.to_string())?;
         DoorbellFile::from_table(&table, None).map(|file| file.runs).map_err(|e| e.to_string())
     }
 

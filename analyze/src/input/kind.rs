@@ -1,6 +1,7 @@
 //! What a CSV holds, told by its header, and the type of each contracted column.
 
-use super::text::Text;
+use std::path::Path;
+
 use crate::error::Error;
 
 /// The contracted files.
@@ -43,6 +44,9 @@ const BANDWIDTH: [&str; 12] = [
 /// The columns that a doorbell file begins with.
 const DOORBELL: [&str; 6] = ["iteration", "guest_wait", "host_wait", "rate_per_s", "load", "rtt_ns"];
 
+/// Columns that a broadcast's file has, and no file that is read here.
+const BROADCAST: [&str; 3] = ["slowest_ns", "fastest_ns", "spread_ns"];
+
 impl Kind {
     /// Every kind; of those that a header fits equally well, the first.
     const ALL: [Self; 3] = [Self::Latency, Self::Bandwidth, Self::Doorbell];
@@ -64,27 +68,22 @@ impl Kind {
         }
     }
 
-    /// The kind whose columns `text` has most of, if it has all of them, each once.
-    pub(crate) fn of(text: &Text) -> Result<Self, Error> {
-        let header = text.header();
-        let line = text.line(1);
-        let path = || text.path.clone();
+    /// The kind whose columns a header has most of, if it has all of them.
+    pub(super) fn of(path: &Path, header: &[String], line: u64) -> Result<Self, Error> {
+        if BROADCAST.iter().all(|column| header.iter().any(|h| h == column)) {
+            return Err(Error::Broadcast { path: path.into() });
+        }
         let present = |kind: Self| kind.required().iter().filter(|c| header.iter().any(|h| h == *c)).count();
         // `iteration` alone belongs to anyone. Of equal ones `max_by_key` takes the last.
         let kind =
             Self::ALL.into_iter().rev().max_by_key(|kind| present(*kind)).filter(|kind| present(*kind) >= 2);
         let Some(kind) = kind else {
             let found = shorten(header.first().map_or("", String::as_str));
-            return Err(Error::ForeignHeader { path: path(), line, found });
+            return Err(Error::ForeignHeader { path: path.into(), line, found });
         };
         for column in kind.required() {
             if !header.iter().any(|h| h == column) {
-                return Err(Error::MissingColumn { path: path(), line, column, kind: kind.name() });
-            }
-        }
-        for (index, column) in header.iter().enumerate() {
-            if header[..index].contains(column) {
-                return Err(Error::DuplicateColumn { path: path(), line, column: shorten(column) });
+                return Err(Error::MissingColumn { path: path.into(), line, column, kind: kind.name() });
             }
         }
         Ok(kind)
@@ -153,11 +152,12 @@ pub(crate) fn shorten(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::Header;
     use super::*;
-    use std::path::Path;
 
     fn kind_of(header: &str) -> Result<Kind, String> {
-        Kind::of(&Text::parse(Path::new("f"), header.as_bytes()).unwrap()).map_err(|e| e.to_string())
+        let path = Path::new("f");
+        Header::find(path, header.as_bytes()).unwrap().kind(path).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -172,6 +172,13 @@ mod tests {
     fn headers_of_other_things_are_refused_by_name() {
         assert!(kind_of("time,price\n").unwrap_err().contains("column time: not a file of this toolkit"));
         assert!(kind_of("iteration,price\n").unwrap_err().contains("not a file of this toolkit"));
+        let broadcast =
+            "iteration,peers,slowest_ns,fastest_ns,spread_ns,status,received_ns_0,processed_ns_0\n";
+        assert!(
+            kind_of(broadcast)
+                .unwrap_err()
+                .starts_with("f: the rows of a broadcast, which analyze does not read")
+        );
         assert_eq!(
             kind_of("iteration,latency_ns\n").unwrap_err(),
             "f, line 1, column latency_us: missing from the header of this latency file"

@@ -1,53 +1,14 @@
-//! One latency file: the samples of its ok rows, its failed rows, and the iterations that are not there.
+//! One latency file: the samples of its ok rows, where rows failed, and the iterations that are not there.
 
 use std::path::PathBuf;
 
-use super::status;
-use super::table::Table;
+use super::header::Header;
+use super::places::{Failures, Gap, Places};
+use super::rows::{Problem, Row, RowReader, Take};
+use super::samples::{Sample, Samples};
+use super::source::Source;
+use super::workers::for_each_block;
 use crate::error::Error;
-
-/// One message that was acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
-    /// Its iteration number.
-    pub iteration: u64,
-    /// To PROCESSED, in nanoseconds: from the publication in a closed loop, from the due time in an open one.
-    pub processed_ns: u64,
-    /// To RECEIVED, in nanoseconds, where measured.
-    pub received_ns: Option<u64>,
-    /// Due time to publication, in nanoseconds; of an open loop only.
-    pub send_delay_ns: Option<u64>,
-    /// One way host to guest, in nanoseconds, below 0 by no more than the error of the clocks' offset.
-    pub to_guest_ns: Option<i64>,
-    /// One way guest to host, likewise.
-    pub to_host_ns: Option<i64>,
-}
-
-/// One message that was not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Its iteration number.
-    pub iteration: u64,
-    /// Its status, such as `timeout_received`.
-    pub status: String,
-}
-
-/// Iterations absent from the file, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
-    /// First absent iteration.
-    pub first: u64,
-    /// Last absent iteration.
-    pub last: u64,
-}
-
-impl Gap {
-    /// How many iterations are absent.
-    #[must_use]
-    pub fn count(self) -> u64 {
-        (self.last - self.first).saturating_add(1)
-    }
-}
 
 /// What a latency file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,103 +16,153 @@ pub struct Latency {
     /// The file.
     pub path: PathBuf,
     /// Ok rows, in the order of the file.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Rows with another status.
-    pub failures: Vec<Failure>,
+    pub failures: Failures,
     /// Gaps in the iteration column: messages the prototype lost, which left no row.
-    pub gaps: Vec<Gap>,
+    pub gaps: Places,
+}
+
+/// Rows that follow each other.
+#[derive(Debug, Default)]
+struct Rows {
+    samples: Samples,
+    failures: Failures,
+    gaps: Places,
+    /// Iteration of the first.
+    first: u64,
+    /// The iteration that leaves no gap; `None` before any row.
+    expected: Option<u64>,
+}
+
+impl Rows {
+    /// Those of a whole file, from whose beginning rows may be missing, too.
+    fn of_file() -> Self {
+        // The toolkit counts from 1; a file that counts from 0 has not lost its first message.
+        Self { expected: Some(1), ..Self::default() }
+    }
+
+    fn count(&self) -> u64 {
+        self.samples.len() as u64 + self.failures.count()
+    }
+
+    /// Whether `iteration` may be the next.
+    fn admits(&self, iteration: u64) -> bool {
+        self.expected.is_none_or(|expected| iteration >= expected || (iteration == 0 && self.count() == 0))
+    }
+
+    /// Makes what lies before `iteration` a gap.
+    fn skip_to(&mut self, iteration: u64) {
+        if let Some(expected) = self.expected.filter(|expected| *expected < iteration) {
+            self.gaps.add(Gap { first: expected, last: iteration - 1 });
+        }
+    }
+
+    /// Puts `later` behind these, unless their numbers do not increase.
+    fn join(&mut self, later: &Self) -> bool {
+        let Some(expected) = later.expected.filter(|_| self.admits(later.first)) else { return false };
+        self.skip_to(later.first);
+        later.gaps.iter().for_each(|gap| self.gaps.add(*gap));
+        self.samples.append(&later.samples);
+        self.expected = Some(expected);
+        true
+    }
+}
+
+impl Take for Rows {
+    #[inline]
+    fn take(&mut self, row: &Row, status: &str) -> Result<(), Problem> {
+        let Some(iteration) = row.iteration() else {
+            return Err(Problem::new("iteration", "empty; every row has a number"));
+        };
+        if !self.admits(iteration) {
+            let before = self.expected.unwrap_or(iteration).saturating_sub(1);
+            let problem = format!("{iteration} after {before}; iterations must increase");
+            return Err(Problem::new("iteration", problem));
+        }
+        let processed_ns = match row.processed_ns() {
+            Some(_) if row.is_failed => None,
+            None if !row.is_failed => return Err(Problem::new("latency_ns", "empty in a row that is ok")),
+            processed_ns => processed_ns,
+        };
+        if self.expected.is_none() {
+            self.first = iteration;
+        }
+        self.skip_to(iteration);
+        self.expected = Some(iteration.saturating_add(1));
+        let Some(processed_ns) = processed_ns else {
+            self.failures.add(iteration, status);
+            return Ok(());
+        };
+        self.samples.push(&Sample {
+            iteration,
+            processed_ns,
+            received_ns: row.received_ns(),
+            send_delay_ns: row.send_delay_ns(),
+            to_guest_ns: row.to_guest_ns(),
+            to_host_ns: row.to_host_ns(),
+        });
+        Ok(())
+    }
 }
 
 impl Latency {
-    pub(crate) fn from_table(table: &Table) -> Result<Self, Error> {
-        let iterations = table.counts("iteration");
-        let processed = table.counts("latency_ns");
-        let received = table.counts("received_ns");
-        let delays = table.counts("send_delay_ns");
-        let (to_guest, to_host) = (table.signed("to_guest_ns"), table.signed("to_host_ns"));
-        let has_status = table.has("status");
-        let statuses = table.texts("status");
-
-        let mut latency =
-            Self { path: table.path().into(), samples: Vec::new(), failures: Vec::new(), gaps: Vec::new() };
-        // The toolkit counts from 1; a file that counts from 0 has not lost its first message.
-        let mut expected = 1;
-        for row in 0..table.rows() {
-            let Some(iteration) = iterations[row] else {
-                return Err(table.problem(row, "iteration", "empty; every row has a number"));
-            };
-            if iteration < expected && !(row == 0 && iteration == 0) {
-                let problem = format!("{iteration} after {}; iterations must increase", expected - 1);
-                return Err(table.problem(row, "iteration", problem));
-            }
-            if iteration > expected {
-                latency.gaps.push(Gap { first: expected, last: iteration - 1 });
-            }
-            expected = iteration.saturating_add(1);
-
-            let ok = !has_status
-                || status::is_ok(statuses[row]).map_err(|why| table.problem(row, "status", why))?;
-            if ok {
-                let Some(processed_ns) = processed[row] else {
-                    return Err(table.problem(row, "latency_ns", "empty in a row that is ok"));
-                };
-                latency.samples.push(Sample {
-                    iteration,
-                    processed_ns,
-                    received_ns: received[row],
-                    send_delay_ns: delays[row],
-                    to_guest_ns: to_guest[row],
-                    to_host_ns: to_host[row],
-                });
-            } else {
-                let status = statuses[row].unwrap_or_default().to_owned();
-                latency.failures.push(Failure { iteration, status });
-            }
-        }
-        Ok(latency)
+    /// Reads the rows of `source`, which begins with `header`, in memory that grows with the samples only.
+    pub(crate) fn read(mut source: Source, header: Header) -> Result<Self, Error> {
+        let path = source.path.clone();
+        source.skip(header.bytes)?;
+        let mut reader = RowReader::new(&path, header);
+        let mut all = Rows::of_file();
+        let roles = reader.roles.clone();
+        for_each_block(&mut source, &roles, |block, part, is_last| {
+            reader.read(block, part, &mut all, Rows::join, is_last)
+        })?;
+        reader.end()?;
+        let Rows { samples, failures, gaps, .. } = all;
+        Ok(Self { path, samples, failures, gaps })
     }
 
     /// Rows in the file.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        (self.samples.len() + self.failures.len()) as u64
+        self.samples.len() as u64 + self.failures.count()
     }
 
     /// Iterations that left no row, as far as the numbering shows.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.count()))
+        self.gaps.count()
     }
 
     /// Times to PROCESSED of the ok rows, in nanoseconds, in the order of the file.
     #[must_use]
     pub fn processed_ns(&self) -> Vec<u64> {
-        self.samples.iter().map(|s| s.processed_ns).collect()
+        self.samples.processed_ns().collect()
     }
 
     /// Times to RECEIVED of those ok rows that have one, in nanoseconds.
     #[must_use]
     pub fn received_ns(&self) -> Vec<u64> {
-        self.samples.iter().filter_map(|s| s.received_ns).collect()
+        self.samples.received_ns().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::Text;
     use super::*;
-    use std::path::Path;
+    use proptest::prelude::*;
 
     fn parse(rows: &str) -> Result<Latency, String> {
-        let text = Text::parse(Path::new("f"), rows.as_bytes()).map_err(|e| e.to_string())?;
-        let (_, table) = Table::load(text).map_err(|e| e.to_string())?;
-        Latency::from_table(&table).map_err(|e| e.to_string())
+        let mut source = Source::in_memory(rows.as_bytes());
+        let header = Header::peek(&mut source).map_err(|e| e.to_string())?;
+        Latency::read(source, header).map_err(|e| e.to_string())
     }
 
     #[test]
     fn the_prototypes_gaps_are_lost_messages() {
         let latency = parse("iteration,latency_ns,latency_us\n3,100,0.1\n4,110,0.11\n9,120,0.12\n").unwrap();
-        assert_eq!(latency.gaps, [Gap { first: 1, last: 2 }, Gap { first: 5, last: 8 }]);
+        let gaps: Vec<Gap> = latency.gaps.iter().copied().collect();
+        assert_eq!(gaps, [Gap { first: 1, last: 2 }, Gap { first: 5, last: 8 }]);
         assert_eq!((latency.lost(), latency.rows()), (6, 3));
         assert_eq!(latency.processed_ns(), [100, 110, 120]);
     }
@@ -167,7 +178,8 @@ mod tests {
         let header = "iteration,latency_ns,latency_us,received_ns,status\n";
         let latency =
             parse(&format!("{header}1,130,0.13,98,ok\n2,,,,timeout_received\n3,140,0.14,,ok\n")).unwrap();
-        assert_eq!(latency.failures, [Failure { iteration: 2, status: "timeout_received".into() }]);
+        assert_eq!(latency.failures.places.iter().copied().collect::<Vec<_>>(), [Gap { first: 2, last: 2 }]);
+        assert_eq!(latency.failures.by_status, [("timeout_received".to_owned(), 1)].into());
         assert_eq!(latency.received_ns(), [98]);
         assert_eq!(latency.lost(), 0);
         assert!(parse(&format!("{header}1,,,98,ok\n")).unwrap_err().contains("column latency_ns: empty"));
@@ -180,19 +192,132 @@ mod tests {
         let header =
             "iteration,latency_ns,latency_us,received_ns,status,send_delay_ns,to_guest_ns,to_host_ns\n";
         let latency = parse(&format!("{header}1,130,0.13,98,ok,7,-3,133\n2,130,0.13,98,ok,,,\n")).unwrap();
-        let [first, second] = latency.samples.as_slice() else { panic!("two rows") };
+        let [first, second] = latency.samples.iter().collect::<Vec<_>>()[..] else { panic!("two rows") };
         assert_eq!(
             (first.send_delay_ns, first.to_guest_ns, first.to_host_ns),
             (Some(7), Some(-3), Some(133))
         );
         assert_eq!((second.send_delay_ns, second.to_guest_ns, second.to_host_ns), (None, None, None));
         let old = parse("iteration,latency_ns,latency_us\n1,100,0.1\n").unwrap();
-        assert_eq!(old.samples[0].to_guest_ns, None);
+        assert_eq!(old.samples.iter().next().unwrap().to_guest_ns, None);
     }
 
     #[test]
     fn iterations_that_go_back_are_refused() {
         let error = parse("iteration,latency_ns,latency_us\n1,1,0\n2,1,0\n2,1,0\n").unwrap_err();
         assert_eq!(error, "f, line 4, column iteration: 2 after 2; iterations must increase");
+    }
+
+    #[test]
+    fn every_bad_value_is_named_by_line_and_column() {
+        let header = "iteration,latency_ns,latency_us,received_ns,status\n";
+        for (row, expected) in [
+            ("2,NaN,1.0,9,ok", "column latency_ns: `NaN` is not a whole number"),
+            ("2,-7,1.0,9,ok", "column latency_ns: `-7` is negative"),
+            ("2,inf,1.0,9,ok", "column latency_ns: `inf` is not a whole number"),
+            ("2,7.5,1.0,9,ok", "column latency_ns: `7.5` is not a whole number"),
+            ("2,1e3,1.0,9,ok", "column latency_ns: `1e3` is not a whole number"),
+            ("2,x,1.0,9,ok", "column latency_ns: `x` is not a whole number"),
+            ("2,99999999999999999999,1.0,9,ok", "`99999999999999999999` is larger than 18446744073709551615"),
+            ("2,7,NaN,9,ok", "column latency_us: `NaN` is not a finite number"),
+            ("2,7,inf,9,ok", "column latency_us: `inf` is not a finite number"),
+            ("2,7,-1,9,ok", "column latency_us: `-1` is negative"),
+            ("2,7,1e999,9,ok", "column latency_us: `1e999` is not a finite number"),
+            ("2,7,.,9,ok", "column latency_us: `.` is not a number"),
+            ("2,7,0.007", "column received_ns: 3 fields where the header has 5"),
+            ("2,7,0.007,5,ok,x", "column beyond the last: 6 fields where the header has 5"),
+            ("2,7,0.007,5,\"ok", "column status: a quote that nothing closes in this line"),
+        ] {
+            let error = parse(&format!("{header}1,130,0.130,98,ok\n{row}\n3,130,0.130,98,ok\n")).unwrap_err();
+            assert!(error.starts_with("f, line 3, ") && error.ends_with(expected), "{row}: {error}");
+        }
+    }
+
+    #[test]
+    fn blank_lines_crlf_quotes_and_a_byte_order_mark_change_nothing_but_line_numbers() {
+        let plain = parse("iteration,latency_ns,latency_us\n1,100,0.1\n3,4294967295,1.5\n").unwrap();
+        for same in [
+            "\u{feff}\r\n\"iteration\",latency_ns , latency_us\r\n\r\n1,100,0.1\r\n  \r\n3,4294967295,1.5\r\n",
+            "iteration,latency_ns,latency_us\n\"1\",100,\"0.1\"\n3,\"4294967295\",1.5\n\n",
+            "iteration,latency_ns,latency_us\n1, 100,0.1\n3,4294967295 ,1.5e0\n",
+        ] {
+            assert_eq!(parse(same).unwrap(), plain, "{same:?}");
+        }
+        let error =
+            parse("\r\niteration,latency_ns,latency_us\r\n\r\n1,100,0.1\r\n\r\nx,1,1\r\n").unwrap_err();
+        assert_eq!(error, "f, line 6, column iteration: `x` is not a whole number");
+    }
+
+    #[test]
+    fn columns_nobody_contracted_may_hold_anything() {
+        let rows =
+            "iteration,note,latency_ns,latency_us\n1,\"a, \"\"b\"\"\",100,0.1\n2,5\" disk,110,0.1\n3,,120,\n";
+        assert_eq!(parse(rows).unwrap().processed_ns(), [100, 110, 120]);
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_refused() {
+        let header = "iteration,latency_ns,latency_us,received_ns,status\n";
+        let whole = format!("{header}1,130,0.130,98,ok\n2,140,0.140,99,ok");
+        assert!(
+            parse(&whole).unwrap_err().contains("line 3, column status: the last line has no line ending")
+        );
+        let short = &whole[..whole.len() - 4];
+        assert!(
+            parse(short).unwrap_err().ends_with("4 fields where the header has 5; the file is cut short")
+        );
+        assert_eq!(
+            parse(header).unwrap_err(),
+            "f, line 2: no rows after the header; the run measured nothing"
+        );
+        for nothing in ["", "\n \n"] {
+            assert_eq!(parse(nothing).unwrap_err(), "f, line 1: the file is empty; expected a CSV header");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_mistake_is_right_many_blocks_into_a_file() {
+        let row = |i: u64| format!("{i},{},0.130,98,ok\n", 130 + i % 7);
+        let good = |range: std::ops::Range<u64>| range.map(row).collect::<String>();
+        let header = "iteration,latency_ns,latency_us,received_ns,status\n";
+        let short = format!("{header}{}50000,130\n{}", good(1..50_000), good(50_001..60_000));
+        assert_eq!(
+            parse(&short).unwrap_err(),
+            "f, line 50001, column latency_us: 2 fields where the header has 5"
+        );
+        let rows = format!("{header}{}50000,x,0.1,9,ok\n{}", good(1..50_000), good(50_001..60_000));
+        assert_eq!(parse(&rows).unwrap_err(), "f, line 50001, column latency_ns: `x` is not a whole number");
+        let mut bytes = format!("{header}{}", good(1..60_000)).into_bytes();
+        let place = bytes.len() - 3;
+        bytes[place] = 0xff;
+        let mut source = Source::in_memory(&bytes);
+        let header = Header::peek(&mut source).unwrap();
+        let error = Latency::read(source, header).unwrap_err().to_string();
+        assert_eq!(error, "f, line 60000, column byte 20: not UTF-8 text");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_make_it_panic(
+            begin in prop::sample::select(vec!["", "iteration,latency_ns,latency_us,status,to_guest_ns\n"]),
+            rows in prop::collection::vec("[0-9,.ok\"\\-\r\n \u{e9}_]{0,12}", 0..12),
+        ) {
+            let _ = parse(&format!("{begin}{}", rows.concat()));
+        }
+
+        #[test]
+        fn plain_and_careful_reading_agree(
+            fields in prop::collection::vec(("[0-9]{1,21}", "[0-9]{0,3}(\\.[0-9]{0,2})?", "-?[0-9]{0,20}"), 1..6),
+        ) {
+            let rows = |quoted: bool| {
+                let mut text = "iteration,latency_ns,latency_us,to_guest_ns\n".to_owned();
+                for (i, (ns, us, way)) in (1..).zip(&fields) {
+                    let q = if quoted { "\"" } else { "" };
+                    text += &format!("{q}{i}{q},{ns},{us},{way}\n");
+                }
+                text
+            };
+            prop_assert_eq!(parse(&rows(false)), parse(&rows(true)));
+        }
     }
 }

@@ -5,34 +5,49 @@
 
 mod bandwidth;
 mod doorbell;
+mod frames;
+mod header;
 mod kind;
 mod latency;
+mod places;
 mod plan;
 mod roof;
+mod rows;
 mod run_json;
+mod samples;
 mod setup;
+mod source;
 mod status;
 mod table;
 mod text;
+mod workers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use bandwidth::{Bandwidth, DROPPED, Frame, Mismatch, Transfer};
 pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
-pub use latency::{Failure, Gap, Latency, Sample};
+pub(crate) use frames::Frames;
+pub use latency::Latency;
+pub use places::{Failures, Gap, Places};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
 pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
 pub use run_json::{Candidate, Clock, Interference, Load, Provenance, Region, RunJson, Side, Vm};
+pub use samples::{Sample, Samples};
 pub use setup::Setup;
 
 use crate::error::Error;
+use header::Header;
 use kind::Kind;
+use source::Source;
 use table::Table;
 use text::Text;
 
-/// The contracted names of the CSVs in a run directory.
-const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
+/// The contracted names of the CSVs in a run directory; each may end in `.gz`.
+pub const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
+
+/// That of one which is not read.
+const BROADCAST_NAME: &str = "broadcast_results.csv";
 
 /// All that is known of one run.
 #[derive(Debug, Clone)]
@@ -189,23 +204,56 @@ pub fn read_cell(directory: &Path) -> Result<Run, Error> {
     Ok(found.runs.swap_remove(0))
 }
 
+/// Reads one run: its directory, or files of one directory. Doorbell files are passed over.
+///
+/// # Errors
+/// When anything given or in the directory is absent or damaged.
+pub fn read_run(paths: &[PathBuf]) -> Result<Run, Error> {
+    let mut found = Found::default();
+    for path in paths {
+        let directory = if path.is_dir() { path.clone() } else { directory_of(path) };
+        let canonical = fs::canonicalize(&directory).map_err(|_| Error::Absent { path: path.clone() })?;
+        run_of(&mut found.runs, directory, Some(&canonical))?;
+        for file in csv_files(path)? {
+            add(&mut found, &file, Some(&canonical))?;
+        }
+    }
+    Ok(found.runs.swap_remove(0))
+}
+
+/// Whether `directory` is a run's: it holds a CSV of a contracted name, or a run.json.
+#[must_use]
+pub fn is_run_directory(directory: &Path) -> bool {
+    !contracted(directory).is_empty() || directory.join("run.json").is_file()
+}
+
 /// The CSVs an input stands for: itself, or those in it; none for the directory of a run that kept a histogram only.
 fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !input.is_dir() {
         return Ok(vec![input.to_path_buf()]);
     }
-    let inside = |directory: &Path| -> Vec<PathBuf> {
-        CSV_NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect()
-    };
-    let found = inside(input);
+    let found = contracted(input);
     if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
         return Ok(found);
     }
+    let broadcast = input.join(BROADCAST_NAME);
+    if broadcast.exists() {
+        return Err(Error::Broadcast { path: broadcast });
+    }
     let entries = fs::read_dir(input).map_err(|source| Error::Read { path: input.into(), source })?;
     let mut nested: Vec<_> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| !inside(path).is_empty()).collect();
+        entries.flatten().map(|entry| entry.path()).filter(|path| !contracted(path).is_empty()).collect();
     nested.sort();
     Err(Error::NoCsv { path: input.into(), nested })
+}
+
+/// The CSVs of contracted names in `directory`; of a file that is there plain and compressed, the plain one.
+pub(crate) fn contracted(directory: &Path) -> Vec<PathBuf> {
+    let one = |name: &&str| {
+        let plain = directory.join(name);
+        [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.exists())
+    };
+    CSV_NAMES.iter().filter_map(one).collect()
 }
 
 fn directory_of(file: &Path) -> PathBuf {
@@ -216,11 +264,15 @@ fn directory_of(file: &Path) -> PathBuf {
 }
 
 fn add(found: &mut Found, file: &Path, canonical_directory: Option<&Path>) -> Result<(), Error> {
-    let (kind, table) = Table::load(Text::read(file)?)?;
+    let mut source = Source::open(file)?;
+    let header = Header::peek(&mut source)?;
+    let kind = header.kind(file)?;
     let directory = directory_of(file);
+    // These files are small: they are read whole.
+    let table = |source: Source| Table::load(Text::parse(file, &source.into_bytes()?)?, &header);
     if kind == Kind::Doorbell {
         let provenance = Provenance::read(&directory.join("run.json"))?;
-        found.doorbells.push(DoorbellFile::from_table(&table, provenance)?);
+        found.doorbells.push(DoorbellFile::from_table(&table(source)?, provenance)?);
         return Ok(());
     }
     let index = run_of(&mut found.runs, directory, canonical_directory)?;
@@ -230,11 +282,11 @@ fn add(found: &mut Found, file: &Path, canonical_directory: Option<&Path>) -> Re
     match kind {
         Kind::Latency => match &run.latency {
             Some(first) => return Err(twice(&first.path)),
-            None => run.latency = Some(Latency::from_table(&table)?),
+            None => run.latency = Some(Latency::read(source, header)?),
         },
         Kind::Bandwidth => match &run.bandwidth {
             Some(first) => return Err(twice(&first.path)),
-            None => run.bandwidth = Some(Bandwidth::from_table(&table)?),
+            None => run.bandwidth = Some(Bandwidth::from_table(&table(source)?)?),
         },
         Kind::Doorbell => {}
     }

@@ -254,12 +254,22 @@ impl Provenance {
         let schema = verbatim.get("schema").unwrap_or(&Value::Null);
         if schema != SCHEMA {
             let found = if schema.is_null() { "absent".into() } else { schema.to_string() };
-            return Err(Error::RunJsonSchema { path: path.into(), found, expected: SCHEMA });
+            let advice = if version(schema) > version(&SCHEMA.into()) {
+                "; a newer version of the toolkit wrote it: use the analyze of that version"
+            } else {
+                "; no host-writer wrote it: move it away, or give another directory"
+            };
+            return Err(Error::RunJsonSchema { path: path.into(), found, expected: SCHEMA, advice });
         }
         // Parsed from the text again: its errors have a line and a column.
         let run = serde_json::from_slice(&bytes).map_err(malformed)?;
         Ok(Some(Self { run, verbatim }))
     }
+}
+
+/// The version that a schema of this toolkit names.
+fn version(schema: &Value) -> Option<u64> {
+    schema.as_str()?.strip_prefix("ivshmem-run/")?.parse().ok()
 }
 
 impl RunJson {
@@ -362,9 +372,12 @@ mod tests {
         let error = |json| read(json).unwrap_err();
         assert_eq!(
             error(r#"{"schema":"ivshmem-run/2"}"#),
-            r#"schema is "ivshmem-run/2", this analyze reads "ivshmem-run/1""#
+            r#"schema is "ivshmem-run/2", this analyze reads "ivshmem-run/1"; a newer version of the toolkit wrote it: use the analyze of that version"#
         );
-        assert_eq!(error("{}"), r#"schema is absent, this analyze reads "ivshmem-run/1""#);
+        let foreign = "; no host-writer wrote it: move it away, or give another directory";
+        assert_eq!(error("{}"), format!(r#"schema is absent, this analyze reads "ivshmem-run/1"{foreign}"#));
+        assert!(error(r#"{"schema":"ivshmem-run/0"}"#).ends_with(foreign));
+        assert!(error(r#"{"schema":7}"#).ends_with(foreign));
         assert!(error("{\"schema\":").starts_with("not a valid run.json: EOF while parsing"));
         assert!(error("{\"schema\":\"ivshmem-run/1\",\n\"wall_s\":\"x\"}").contains("line 2 column"));
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use polars::prelude::{CsvReadOptions, DataFrame, DataType, PlSmallStr, Schema, SerReader};
 
-use super::kind::{ColumnType, Kind};
+use super::header::Header;
+use super::kind::ColumnType;
 use super::text::Text;
 use crate::error::Error;
 
@@ -19,10 +20,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn load(text: Text) -> Result<(Kind, Self), Error> {
-        let kind = Kind::of(&text)?;
-        let header = text.header();
-        check_shape(&text, &header)?;
+    pub(crate) fn load(text: Text, header: &Header) -> Result<Self, Error> {
+        let header = &header.names;
+        check_shape(&text, header)?;
         let schema: Schema =
             header.iter().map(|name| (PlSmallStr::from_str(name), data_type(name))).collect();
         let loaded = CsvReadOptions::default()
@@ -33,7 +33,7 @@ impl Table {
         let frame = match loaded {
             Ok(frame) => frame,
             Err(error) => {
-                find_bad_value(&text, &header)?;
+                find_bad_value(&text, header)?;
                 let message = error.to_string().lines().next().unwrap_or_default().to_owned();
                 return Err(Error::Load { path: text.path, message });
             }
@@ -45,9 +45,14 @@ impl Table {
                 && table.reals(name).iter().flatten().any(|v| !v.is_finite() || *v < 0.0)
         };
         if header.iter().any(suspicious) {
-            find_bad_value(&table.text, &header)?;
+            find_bad_value(&table.text, header)?;
         }
-        Ok((kind, table))
+        Ok(table)
+    }
+
+    /// The columns as they are.
+    pub(crate) fn into_frame(self) -> DataFrame {
+        self.frame
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -168,7 +173,8 @@ mod tests {
 
     fn load(csv: &str) -> Result<Table, String> {
         let text = Text::parse(Path::new("f"), csv.as_bytes()).map_err(|e| e.to_string())?;
-        Table::load(text).map(|(_, table)| table).map_err(|e| e.to_string())
+        let header = Header::find(Path::new("f"), text.clean.as_bytes()).map_err(|e| e.to_string())?;
+        Table::load(text, &header).map_err(|e| e.to_string())
     }
 
     const HEADER: &str = "iteration,latency_ns,latency_us,received_ns,status\n";

@@ -1,8 +1,7 @@
 //! A CSV file as lines of text: byte-order mark, CRLF and blank lines removed, line numbers kept.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 
 use crate::error::Error;
 
@@ -19,24 +18,8 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => Error::Absent { path: path.into() },
-            _ => Error::Read { path: path.into(), source },
-        })?;
-        Self::parse(path, &bytes)
-    }
-
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            let before = &bytes[..e.valid_up_to()];
-            let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |p| p + 1);
-            Error::NotText {
-                path: path.into(),
-                line: 1 + before.iter().filter(|&&b| b == b'\n').count() as u64,
-                byte: before.len() - line_start + 1,
-            }
-        })?;
+        let text = std::str::from_utf8(bytes).map_err(|error| not_text(path, bytes, &error, 1))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut clean = String::with_capacity(text.len());
         let mut lines = Vec::new();
@@ -63,13 +46,16 @@ impl Text {
     pub(crate) fn records(&self) -> csv::Reader<&[u8]> {
         csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(self.clean.as_bytes())
     }
+}
 
-    /// The header's names, trimmed.
-    pub(crate) fn header(&self) -> Vec<String> {
-        let mut record = csv::StringRecord::new();
-        // The text is UTF-8 and in memory, so the first record can always be read.
-        let _ = self.records().read_record(&mut record);
-        record.iter().map(|name| name.trim().to_owned()).collect()
+/// The place of the first byte that is no text in `bytes`, which begin with line `first_line` of the file.
+pub(super) fn not_text(path: &Path, bytes: &[u8], error: &Utf8Error, first_line: u64) -> Error {
+    let before = &bytes[..error.valid_up_to()];
+    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |p| p + 1);
+    Error::NotText {
+        path: path.into(),
+        line: first_line + before.iter().filter(|&&b| b == b'\n').count() as u64,
+        byte: before.len() - line_start + 1,
     }
 }
 
@@ -82,7 +68,6 @@ mod tests {
         let text = Text::parse(Path::new("f"), b"\xef\xbb\xbfa,b\r\n\r\n1,2\r\n").unwrap();
         assert_eq!(text.clean, "a,b\n1,2\n");
         assert_eq!((text.line(1), text.line(2)), (1, 3));
-        assert_eq!(text.header(), ["a", "b"]);
         assert!(text.ended);
     }
 

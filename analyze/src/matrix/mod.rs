@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Artifact};
+use crate::report::format::Format;
 
 /// Schema of what `--matrix --json` prints.
 pub const MATRIX_SCHEMA: &str = "ivshmem-matrix/1";
@@ -118,7 +119,8 @@ impl Matrix {
 pub fn analyze(
     directories: &[PathBuf],
     out: Option<&Path>,
-    formats: charts::Pictures,
+    format: Format,
+    picture_files: charts::Pictures,
     interrupt: &Interrupt,
 ) -> Result<Done, Error> {
     let matrix = Matrix::of(read(directories, interrupt)?);
@@ -129,14 +131,20 @@ pub fn analyze(
     let report = render(&matrix);
     let json = matrix.to_json().map_err(|error| failed("matrix.json", error.into()))?;
     let csv = matrix.to_csv().map_err(|error| failed("matrix.csv", error.into()))?;
+    let printed = match format {
+        Format::Json => json,
+        Format::Csv => String::from_utf8_lossy(&csv).into_owned(),
+        // The command line lets no other through.
+        Format::Text | Format::Md | Format::Html => report.clone(),
+    };
     let mut artifacts = vec![
         Artifact { name: "matrix.csv", bytes: csv },
-        Artifact { name: "experiments_report.txt", bytes: report.clone().into_bytes() },
+        Artifact { name: "experiments_report.txt", bytes: report.into_bytes() },
     ];
     let pictures = Vec::from_iter(charts::experiments(&matrix));
-    artifacts.extend(charts::artifacts(&pictures, formats, interrupt)?);
+    artifacts.extend(charts::artifacts(&pictures, picture_files, interrupt)?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
-    Ok(Done { report, json, directory, written })
+    Ok(Done { printed, directory, written })
 }
 
 fn read(directories: &[PathBuf], interrupt: &Interrupt) -> Result<Vec<Cell>, Error> {

@@ -10,7 +10,11 @@ use crate::summary::{BandwidthSummary, FrameSummary};
 /// The section for one run.
 pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     let mut out = heading(&format!("BANDWIDTH · {title}"));
-    out += &ways(summary, plan);
+    let facts = facts(summary, plan);
+    out += &facts.iter().map(|(key, value)| entry(key, value)).collect::<String>();
+    if !facts.is_empty() {
+        out.push('\n');
+    }
     out += &table(["payload", "bytes", "sent", "ok", "failed", "lost", "success"], &summary.frames, |f| {
         [
             f.label.clone(),
@@ -36,8 +40,9 @@ pub(super) fn section(title: &str, summary: &BandwidthSummary, plan: Option<&Ban
     out
 }
 
-/// What the frames' ways have in common, as far as the rows or the plan say.
-fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
+/// Names, each with what is to be said of it: what the frames' ways have in common, and how many were checked, as far as
+/// the rows or the plan say.
+pub(super) fn facts(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> Vec<(String, String)> {
     let frames = &summary.frames;
     let mut parts: Vec<String> = Vec::new();
     let mut add = |name: &str, of: &dyn Fn(&FrameSummary) -> Option<String>| {
@@ -63,28 +68,31 @@ fn ways(summary: &BandwidthSummary, plan: Option<&BandwidthPlan>) -> String {
     add("guest", &|f| f.setup.guest_copying());
     let has_cache = frames.iter().any(|f| f.setup.cache.is_some());
     add("cache", &|f| f.setup.cache.clone());
-    let mut out = if parts.is_empty() { String::new() } else { entry("Way", &parts.join(", ")) };
+    let mut facts = Vec::new();
+    if !parts.is_empty() {
+        facts.push(("Way".to_owned(), parts.join(", ")));
+    }
     if has_cache {
-        out += &cache(plan);
+        facts.extend(cache(plan));
     }
     if frames.iter().any(|f| !f.digests.is_empty() || f.spared > 0) {
-        out += &coverage(frames, plan);
+        facts.extend(coverage(frames, plan));
     }
-    if out.is_empty() { out } else { out + "\n" }
+    facts
 }
 
-fn cache(plan: Option<&BandwidthPlan>) -> String {
-    let Some(plan) = plan else { return String::new() };
+fn cache(plan: Option<&BandwidthPlan>) -> Option<(String, String)> {
+    let plan = plan?;
     let known = |name: &str, bytes: Option<u64>| bytes.map(|b| format!("{name} {}", size(b)));
     let parts: Vec<_> =
         [known("working set", plan.working_set_bytes), known("last-level cache", plan.llc_bytes)]
             .into_iter()
             .flatten()
             .collect();
-    if parts.is_empty() { String::new() } else { entry("Caches", &parts.join(", ")) }
+    (!parts.is_empty()).then(|| ("Caches".to_owned(), parts.join(", ")))
 }
 
-fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> String {
+fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> Vec<(String, String)> {
     let (mut checked, mut of, mut mismatches) = (0, 0, 0);
     let mut digests: Vec<&str> = Vec::new();
     for frame in frames {
@@ -104,8 +112,8 @@ fn coverage(frames: &[FrameSummary], plan: Option<&BandwidthPlan>) -> String {
     let digests = if digests.is_empty() { "none".into() } else { digests.join(" and ") };
     let (checked, of) = (grouped(checked), plural(of, "frame"));
     let found = plural(mismatches, "mismatch");
-    let out = entry("Verified", &format!("checked {checked} of {of} by {digests}, {found}{every}"));
-    out + &frames.iter().map(mismatched).collect::<String>()
+    let all = format!("checked {checked} of {of} by {digests}, {found}{every}");
+    std::iter::once(("Verified".to_owned(), all)).chain(frames.iter().filter_map(mismatched)).collect()
 }
 
 /// Frames whose content could have been checked.
@@ -117,7 +125,7 @@ fn arrived(frame: &FrameSummary) -> u64 {
 const NAMED: usize = 5;
 
 /// Which frames did not hold what was sent, and from where on.
-fn mismatched(frame: &FrameSummary) -> String {
+fn mismatched(frame: &FrameSummary) -> Option<(String, String)> {
     let one = |mismatch: &Mismatch| {
         let iteration = grouped(mismatch.iteration);
         let from = mismatch.offset.map(|offset| format!(" from byte {} on", grouped(offset)));
@@ -125,13 +133,13 @@ fn mismatched(frame: &FrameSummary) -> String {
     };
     let mut parts: Vec<String> = frame.mismatches.iter().take(NAMED).map(one).collect();
     if parts.is_empty() {
-        return String::new();
+        return None;
     }
     let more = frame.mismatches.len().saturating_sub(NAMED);
     if more > 0 {
         parts.push(format!("and {} more", grouped(more as u64)));
     }
-    entry("Mismatch", &format!("{}: {}", frame.label, parts.join(", ")))
+    Some(("Mismatch".to_owned(), format!("{}: {}", frame.label, parts.join(", "))))
 }
 
 fn rates(summary: &BandwidthSummary) -> String {

@@ -4,8 +4,8 @@ use super::text::{duration, entry, four_digits, grouped, heading, named, plural,
 use crate::doorbell::{Cell, Doorbells, Source};
 use crate::latency_summary::Distribution;
 
-/// Width of the column of names; the longest usual one is `adaptive=doorbell/adaptive`.
-const NAME: usize = 28;
+/// Width of the column of names; the longest usual ones are `adaptive=doorbell/adaptive` and that with the floor.
+const NAME: usize = 26;
 
 /// How to read the section.
 pub(super) const NOTES: [&str; 2] = [
@@ -21,15 +21,20 @@ pub(super) const NOTES: [&str; 2] = [
 /// The section.
 pub(super) fn section(doorbells: &Doorbells) -> String {
     let mut out = heading("DOORBELLS · being told (interrupts) against looking (polling)");
-    out += &doorbells.sources.iter().map(source).collect::<String>();
-    out += &table(doorbells, &ROUND_TRIPS);
-    out += &table(doorbells, &WAKING);
-    out += &table(doorbells, &COST);
+    out += &sources(doorbells).iter().map(|(key, value)| entry(key, value)).collect::<String>();
+    for each in &TABLES {
+        out += &table(doorbells, each);
+    }
     if !doorbells.findings.is_empty() {
         out += "\n  Findings\n";
         out += &doorbells.findings.iter().map(|finding| wrapped("  - ", finding)).collect::<String>();
     }
     out
+}
+
+/// The files, each with how far it is to be trusted.
+pub(super) fn sources(doorbells: &Doorbells) -> Vec<(String, String)> {
+    doorbells.sources.iter().map(|each| ("File".to_owned(), source(each))).collect()
 }
 
 fn source(source: &Source) -> String {
@@ -39,7 +44,7 @@ fn source(source: &Source) -> String {
         (None, true) => String::new(),
         (None, false) => "; no run.json beside it".into(),
     };
-    entry("File", &format!("{}, {}{state}", source.path, plural(source.runs as u64, "run")))
+    format!("{}, {}{state}", source.path, plural(source.runs as u64, "run"))
 }
 
 /// A table, with a row for each cell.
@@ -51,42 +56,57 @@ struct Table {
 /// Heading, width, and what a cell puts there.
 type Column = (&'static str, usize, fn(&Cell) -> String);
 
-const ROUND_TRIPS: Table = Table {
-    title: "Round trip to PROCESSED",
-    columns: &[
-        ("messages", 9, |cell| grouped(cell.messages)),
-        ("not ok", 7, |cell| grouped(cell.not_ok())),
-        ("p50", 9, |cell| percentile(cell, |rtt| rtt.p50_ns)),
-        ("p90", 9, |cell| percentile(cell, |rtt| rtt.p90_ns)),
-        ("p99", 9, |cell| percentile(cell, |rtt| rtt.p99_ns)),
-        ("p99.9", 9, |cell| percentile(cell, |rtt| rtt.p99_9_ns)),
-        ("max", 9, |cell| percentile(cell, |rtt| Some(rtt.max_ns))),
-        ("/floor", 9, |cell| shown(cell.rtt_p50_over_native_floor, four_digits)),
-    ],
-};
+const TABLES: [Table; 4] = [
+    Table {
+        title: "Round trip to PROCESSED",
+        columns: &[
+            ("p50", 9, |cell| percentile(cell, |rtt| rtt.p50_ns)),
+            ("p90", 9, |cell| percentile(cell, |rtt| rtt.p90_ns)),
+            ("p99", 9, |cell| percentile(cell, |rtt| rtt.p99_ns)),
+            ("p99.9", 9, |cell| percentile(cell, |rtt| rtt.p99_9_ns)),
+            ("max", 9, |cell| percentile(cell, |rtt| Some(rtt.max_ns))),
+            ("/floor", 7, |cell| shown(cell.rtt_p50_over_native_floor, three_digits)),
+        ],
+    },
+    Table {
+        title: "Waking up, p50",
+        columns: &[
+            ("RECEIVED", 12, |cell| time(cell.received_p50_ns)),
+            ("guest awake", 12, |cell| shown(cell.guest_wake_p50_ns, signed)),
+            ("then host", 12, |cell| shown(cell.host_wake_p50_ns, signed)),
+            ("each of both ±", 16, |cell| shown(cell.wide.oneway_bound_ns, duration)),
+        ],
+    },
+    Table {
+        title: "Messages, CPU time of each",
+        columns: &[
+            ("messages", 12, |cell| grouped(cell.messages)),
+            ("not ok", 12, |cell| grouped(cell.not_ok())),
+            ("host CPU", 12, |cell| shown(cell.wide.host_cpu_ns_per_message, duration)),
+            ("vCPU", 16, |cell| shown(cell.wide.vcpu_cpu_ns_per_message, duration)),
+        ],
+    },
+    Table {
+        title: "Bells in all",
+        columns: &[
+            ("to guest", 11, |cell| shown(cell.wide.rings_to_guest, grouped)),
+            ("interrupts", 12, |cell| shown(cell.wide.interrupts, grouped)),
+            ("coalesced", 11, |cell| shown(cell.wide.coalesced, grouped)),
+            ("to host", 10, |cell| shown(cell.wide.rings_to_host, grouped)),
+            ("missed", 8, |cell| shown(cell.wide.missed, grouped)),
+        ],
+    },
+];
 
-const WAKING: Table = Table {
-    title: "Waking up, p50",
-    columns: &[
-        ("RECEIVED seen", 15, |cell| time(cell.received_p50_ns)),
-        ("guest awake", 14, |cell| shown(cell.guest_wake_p50_ns, signed)),
-        ("then host", 14, |cell| shown(cell.host_wake_p50_ns, signed)),
-        ("each of both ±", 17, |cell| shown(cell.oneway_bound_ns, duration)),
-    ],
-};
-
-const COST: Table = Table {
-    title: "Cost: CPU time a message, and bells in all",
-    columns: &[
-        ("host CPU", 10, |cell| shown(cell.host_cpu_ns_per_message, duration)),
-        ("vCPU", 10, |cell| shown(cell.vcpu_cpu_ns_per_message, duration)),
-        ("to guest", 10, |cell| shown(cell.rings_to_guest, grouped)),
-        ("interrupts", 12, |cell| shown(cell.interrupts, grouped)),
-        ("coalesced", 11, |cell| shown(cell.coalesced, grouped)),
-        ("to host", 9, |cell| shown(cell.rings_to_host, grouped)),
-        ("missed", 8, |cell| shown(cell.missed, grouped)),
-    ],
-};
+/// A ratio where there is little room: `0.016`, `2.00`, `125`.
+fn three_digits(ratio: f64) -> String {
+    match ratio {
+        r if r >= 99.95 => four_digits(r.round()).trim_end_matches(".0").to_owned(),
+        r if r >= 9.995 => format!("{r:.1}"),
+        r if r >= 0.9995 => format!("{r:.2}"),
+        r => format!("{r:.3}"),
+    }
+}
 
 fn table(doorbells: &Doorbells, table: &Table) -> String {
     let cells = |each: &dyn Fn(&Column) -> String| -> String {
@@ -96,7 +116,7 @@ fn table(doorbells: &Doorbells, table: &Table) -> String {
     for group in doorbells.groups() {
         out += &format!("  {}, {}\n", group[0].load, group[0].rate());
         for cell in group {
-            out += &named(&format!("  {}", cell.name()), NAME, &cells(&|column| column.2(cell)));
+            out += &named(&format!(" {}", cell.name()), NAME, &cells(&|column| column.2(cell)));
         }
     }
     out
@@ -125,12 +145,19 @@ mod tests {
         let of = |has_provenance, dirty: Option<&str>| {
             source(&Source { path: "f".into(), runs: 2, has_provenance, dirty: dirty.map(str::to_owned) })
         };
-        assert_eq!(of(true, None), "  File          f, 2 runs\n");
-        assert_eq!(of(false, None), "  File          f, 2 runs; no run.json beside it\n");
-        assert_eq!(
-            of(true, Some("steal 4 %")),
-            "  File          f, 2 runs; its run.json says DIRTY RUN: steal 4 %\n"
-        );
-        assert_eq!(of(true, Some("")), "  File          f, 2 runs; its run.json says DIRTY RUN\n");
+        assert_eq!(of(true, None), "f, 2 runs");
+        assert_eq!(of(false, None), "f, 2 runs; no run.json beside it");
+        assert_eq!(of(true, Some("steal 4 %")), "f, 2 runs; its run.json says DIRTY RUN: steal 4 %");
+        assert_eq!(of(true, Some("")), "f, 2 runs; its run.json says DIRTY RUN");
+    }
+
+    #[test]
+    fn no_table_is_wider_than_the_page() {
+        for table in &TABLES {
+            let width: usize = table.columns.iter().map(|column| column.1).sum();
+            assert!(2 + NAME + width <= super::super::text::WIDTH, "{}", table.title);
+        }
+        let shown = [0.016, 0.999_6, 2.0, 12.34, 99.96, 125.0, 12_345.6].map(three_digits);
+        assert_eq!(shown, ["0.016", "1.00", "2.00", "12.3", "100", "125", "12,346"]);
     }
 }

@@ -8,45 +8,63 @@ use crate::latency_summary::{Distribution, HistogramSummary, LatencySummary, One
 pub(super) fn section(title: &str, summary: &LatencySummary, plan: Option<&LatencyPlan>) -> String {
     let mut out = heading(&format!("LATENCY · {title}"));
     out += &entry("Messages", &outcome(summary));
-    if let Some(plan) = plan {
-        out += &how(plan);
-    }
-    for (status, count) in &summary.failed_by_status {
-        out += &entry("Failed as", &format!("{status}: {}", grouped(*count)));
-    }
+    out += &entries(&how(summary, plan));
+    out.push_str(match (&summary.histogram, summary.processed()) {
+        (None, None) => return out + "  No message was acknowledged: there is nothing to measure.\n",
+        _ => "\n",
+    });
     if let Some(histogram) = &summary.histogram {
-        out.push('\n');
         out += &of_histogram(quantity(summary), histogram);
-        out += &one_way(summary.one_way.as_ref(), plan);
-        return out;
+    } else if let Some(processed) = summary.processed() {
+        out += &table(quantity(summary), processed, summary.received());
     }
-    let Some(processed) = summary.processed() else {
-        return out + "  No message was acknowledged: there is nothing to measure.\n";
-    };
-    out.push('\n');
-    out += &table(quantity(summary), processed, summary.received());
-    if let Some(delay) = &summary.send_delay {
+    let derived = derived(summary, plan);
+    if !derived.is_empty() {
         out.push('\n');
-        out += &entry(
+        out += &entries(&derived);
+    }
+    out
+}
+
+/// Names, each with what is to be said of it.
+type Facts = Vec<(String, String)>;
+
+/// All that the section says beside its table and what is in it.
+pub(super) fn facts(summary: &LatencySummary, plan: Option<&LatencyPlan>) -> Facts {
+    how(summary, plan).into_iter().chain(derived(summary, plan)).collect()
+}
+
+fn entries(facts: &[(String, String)]) -> String {
+    facts.iter().map(|(key, value)| entry(key, value)).collect()
+}
+
+fn fact(key: &str, value: impl Into<String>) -> (String, String) {
+    (key.to_owned(), value.into())
+}
+
+/// What is made of the samples beside the table.
+fn derived(summary: &LatencySummary, plan: Option<&LatencyPlan>) -> Facts {
+    let mut facts = Facts::new();
+    if summary.histogram.is_some() {
+        facts.push(fact(
+            "Charts",
+            "no latency charts: the writer kept a histogram and no samples (--record histogram), and its figures above \
+             are as precise as its bins",
+        ));
+    }
+    if let Some(delay) = &summary.send_delay {
+        let (p50, p99, max) = (time(delay.p50_ns), time(delay.p99_ns), time(Some(delay.max_ns)));
+        facts.push(fact(
             "Send delay",
-            &format!(
-                "p50 {}, p99 {}, max {} from the due time to the publication",
-                time(delay.p50_ns),
-                time(delay.p99_ns),
-                time(Some(delay.max_ns))
-            ),
-        );
+            format!("p50 {p50}, p99 {p99}, max {max} from the due time to the publication"),
+        ));
     }
     if let Some(half) = &summary.half_rtt_estimate {
-        let p50 = nanoseconds(half.p50_ns);
-        out.push('\n');
-        out += &entry(
-            "Half RTT",
-            &format!("mean {} ns, p50 {p50} (estimate: assumes symmetry)", four_digits(half.mean_ns)),
-        );
+        let (mean, p50) = (four_digits(half.mean_ns), nanoseconds(half.p50_ns));
+        facts.push(fact("Half RTT", format!("mean {mean} ns, p50 {p50} (estimate: assumes symmetry)")));
     }
-    out += &one_way(summary.one_way.as_ref(), plan);
-    out
+    facts.extend(one_way(summary.one_way.as_ref(), plan));
+    facts
 }
 
 /// What the table's times are.
@@ -54,39 +72,44 @@ fn quantity(summary: &LatencySummary) -> &'static str {
     if summary.is_open() { "from due, ns" } else { "RTT, ns" }
 }
 
-/// Loop, rate, payload and order, as far as the run says.
-fn how(plan: &LatencyPlan) -> String {
-    let mut out = String::new();
+/// Loop, rate, payload and order, as far as the run says, and what failed rows failed as.
+fn how(summary: &LatencySummary, plan: Option<&LatencyPlan>) -> Facts {
+    let mut facts = plan.map_or_else(Facts::new, planned);
+    for (status, count) in &summary.failed_by_status {
+        facts.push(fact("Failed as", format!("{status}: {}", grouped(*count))));
+    }
+    facts
+}
+
+fn planned(plan: &LatencyPlan) -> Facts {
+    let mut facts = Facts::new();
     if plan.is_open() {
         let arrivals = plan.arrivals.as_deref().unwrap_or("not recorded");
         let missed = if plan.missed_rate == Some(true) { "; MISSED THE RATE" } else { "" };
-        out += &entry(
+        facts.push(fact(
             "Loop",
-            &format!(
+            format!(
                 "open: {} messages due a second, {arrivals} arrivals, {} sent a second{missed}; times are latency \
                  from the due time, not round trips",
                 optional(plan.rate_per_s),
                 optional(plan.achieved_per_s)
             ),
-        );
+        ));
     } else if plan.loop_kind.is_some() {
-        out += &entry("Loop", "closed: each message after the acknowledgement of the one before");
+        facts.push(fact("Loop", "closed: each message after the acknowledgement of the one before"));
     }
     if let Some(bytes) = plan.payload_bytes {
-        out += &entry("Payload", &plural(bytes, "byte"));
+        facts.push(fact("Payload", plural(bytes, "byte")));
     }
     if let (Some(duplicated), Some(reordered)) = (plan.duplicated, plan.reordered) {
         let lost = plan.lost.map_or_else(|| "not recorded".into(), grouped);
-        out += &entry(
+        let (duplicated, reordered) = (grouped(duplicated), grouped(reordered));
+        facts.push(fact(
             "Order",
-            &format!(
-                "lost {lost}, duplicated {}, reordered {} (the writer's count)",
-                grouped(duplicated),
-                grouped(reordered)
-            ),
-        );
+            format!("lost {lost}, duplicated {duplicated}, reordered {reordered} (the writer's count)"),
+        ));
     }
-    out
+    facts
 }
 
 fn of_histogram(quantity: &str, histogram: &HistogramSummary) -> String {
@@ -101,33 +124,28 @@ fn of_histogram(quantity: &str, histogram: &HistogramSummary) -> String {
     ] {
         out += &row(name, &shown(value, grouped), None);
     }
-    out.push('\n');
-    out + &entry(
-        "Charts",
-        "no latency charts: the writer kept a histogram and no samples (--record histogram), and its figures above \
-         are as precise as its bins",
-    )
+    out
 }
 
 /// One-way latencies with their error bound, or why there are none.
-fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> String {
-    let Some(plan) = plan.and_then(|plan| plan.one_way.as_ref()) else { return String::new() };
+fn one_way(summary: Option<&OneWay>, plan: Option<&LatencyPlan>) -> Option<(String, String)> {
+    let plan = plan.and_then(|plan| plan.one_way.as_ref())?;
     let Some(summary) = summary else {
         let why = plan.why.as_deref().unwrap_or("no reason recorded");
-        return entry("One way", &format!("refused: {why}"));
+        return Some(fact("One way", format!("refused: {why}")));
     };
     let direction =
         |way: &OneWaySummary| format!("p50 {}, p99 {}", nanoseconds(way.p50_ns), nanoseconds(way.p99_ns));
     let bound = optional(summary.bound_ns);
-    entry(
+    Some(fact(
         "One way",
-        &format!(
+        format!(
             "to guest {}; to host {}; each ±{bound} ns, the error bound of the clocks' offset{}",
             direction(&summary.to_guest),
             direction(&summary.to_host),
             clocks(plan)
         ),
-    )
+    ))
 }
 
 /// As precise as run.json has one-way figures, and no more: `284.5`, `285`.

@@ -1,24 +1,40 @@
-//! The report: what was measured, on what, and what to doubt, as text of 80 columns; tables of doorbells take up to 100.
+//! The report: what was measured, on what, and what to doubt, as text of 80 columns, as Markdown and as CSV; what HTML is made of.
 
 mod bandwidth;
 mod comparison;
+pub mod concern;
+pub mod csv;
+pub mod document;
 mod doorbell;
+pub mod figures;
+pub mod format;
+mod histogram;
 mod latency;
-mod provenance;
+pub mod markdown;
+pub mod provenance;
+mod shape;
 mod stream;
+pub mod terminal;
 pub mod text;
+pub mod verdict;
 
 use crate::analysis::{Analysis, Analyzed};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, Severity};
 use crate::input::Setup;
 use crate::latency_summary::LatencySummary;
+use concern::Concern;
 use text::{WIDTH, heading, plural, wrapped};
+use verdict::Verdict;
 
 /// The whole report.
 #[must_use]
 pub fn render(analysis: &Analysis) -> String {
     let rule = "=".repeat(WIDTH);
     let mut out = format!("{rule}\nIVSHMEM PERFORMANCE REPORT\n{rule}\n");
+    let verdict = Verdict::of(analysis);
+    out += &wrapped("  ", &verdict.happened);
+    out += &wrapped("  ", &verdict.belief);
+    out.push('\n');
     for analyzed in analysis.runs() {
         out += &alarms(analyzed, analysis.baseline.is_some());
     }
@@ -26,15 +42,18 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(baseline) = &analysis.baseline {
         out += &about("Baseline", baseline);
     }
-    for analyzed in analysis.runs() {
-        out += &doubts(analyzed, analysis.baseline.is_some());
-    }
+    out += &doubts(analysis);
     if let Some(baseline) = &analysis.baseline {
         out += &comparison::section(analysis, baseline);
     }
     for analyzed in analysis.runs() {
         if let Some(summary) = &analyzed.summary.latency {
             out += &latency::section(&analyzed.title(), summary, analyzed.run.latency_plan());
+            out += &histogram::section(analyzed);
+            out += &analyzed
+                .shape
+                .as_ref()
+                .map_or_else(String::new, |s| shape::section(&analyzed.title(), summary, s));
         }
     }
     if let Some(doorbells) = &analysis.doorbells {
@@ -49,7 +68,7 @@ pub fn render(analysis: &Analysis) -> String {
         out += &provenance::section(&analyzed.title(), analyzed.run.provenance.as_ref().map(|p| &p.run));
     }
     out += &heading("HOW TO READ THIS");
-    out += &notes(analysis);
+    out += &notes(analysis).into_iter().map(|note| wrapped("  - ", note)).collect::<String>();
     out
 }
 
@@ -74,15 +93,18 @@ fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
     analyzed.doubts.iter().filter_map(alarm).map(|text| wrapped("  !! ", &text)).collect()
 }
 
-fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
-    let name = if name_the_run { format!("{}: ", analyzed.title()) } else { String::new() };
-    let lines: String =
-        analyzed.doubts.iter().map(|doubt| wrapped("  ! ", &format!("{name}{doubt}"))).collect();
+fn doubts(analysis: &Analysis) -> String {
+    let line = |concern: &Concern| {
+        let mark = if concern.severity == Severity::Note { "  - " } else { "  ! " };
+        wrapped(mark, &format!("{} {}", concern.text, concern.advice))
+    };
+    let lines: String = concern::all(analysis).iter().map(line).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 /// Explanations of what is there: each names what it is about, so that none describes figures the report has not.
-fn notes(analysis: &Analysis) -> String {
+#[must_use]
+pub fn notes(analysis: &Analysis) -> Vec<&'static str> {
     let latencies = || analysis.runs().filter_map(|a| a.summary.latency.as_ref());
     let frames = || analysis.runs().filter_map(|a| a.summary.bandwidth.as_ref()).flat_map(|b| &b.frames);
     let any = |of: fn(&Setup) -> bool| frames().any(|frame| of(&frame.setup));
@@ -107,6 +129,13 @@ fn notes(analysis: &Analysis) -> String {
         notes.push(
             "A percentile is the nearest rank: of n samples in ascending order, p is the ceil(p / 100 × n)-th. One \
              with fewer than 10 samples beyond it is n/a.",
+        );
+    }
+    if analysis.runs().filter_map(|a| a.shape.as_ref()).any(|shape| shape.intervals.named().next().is_some())
+    {
+        notes.push(
+            "An interval holds the true figure of 19 runs in 20, as far as this one run can tell (block bootstrap): \
+             another run may differ by more. docs/analysis.md explains every statistic.",
         );
     }
     if frames().next().is_some() {
@@ -137,5 +166,5 @@ fn notes(analysis: &Analysis) -> String {
     if analysis.doorbells.is_some() {
         notes.extend(doorbell::NOTES);
     }
-    notes.into_iter().map(|note| wrapped("  - ", note)).collect()
+    notes
 }

@@ -1,6 +1,6 @@
 //! Where, on what and how a run was taken, from its run.json.
 
-use super::text::{entry, four_digits, grouped, heading, payload, plural, size, wrapped};
+use super::text::{entry, four_digits, grouped, heading, payload, plural, size};
 use crate::input::{Candidate, Clock, Load, RunJson, Side, Vm};
 
 const NOT_RECORDED: &str = "not recorded";
@@ -11,36 +11,44 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
     let Some(run) = run else {
         return out + "  NO PROVENANCE: no run.json beside the CSV.\n";
     };
-    out += &entry("Taken", &taken(run));
-    out += &entry("Tool", &tool(run));
+    out += &facts(run).iter().map(|(key, value)| entry(key, value)).collect::<String>();
+    out
+}
+
+/// Names, each with what run.json says of it; an empty name goes on with the one before.
+#[must_use]
+pub fn facts(run: &RunJson) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> = Vec::new();
+    let mut add = |key: &str, value: &str| out.push((key.to_owned(), value.to_owned()));
+    add("Taken", &taken(run));
+    add("Tool", &tool(run));
     if let Some(command) = &run.command_line {
-        out += &entry("Command", &command.join(" "));
+        add("Command", &command.join(" "));
     }
-    out += &accelerator(run);
+    accelerator(run, &mut add);
     let (host, guest) = (run.host.as_ref(), run.guest.as_ref());
-    out += &entry("Host", &host.map_or_else(missing, machine));
-    out += &entry("Guest", &guest.map_or_else(missing, machine));
-    out += &entry("Device", text(guest.and_then(|g| g.device.as_ref())));
+    add("Host", &host.map_or_else(missing, machine));
+    add("Guest", &guest.map_or_else(missing, machine));
+    add("Device", text(guest.and_then(|g| g.device.as_ref())));
     let map_kind = text(guest.and_then(|g| g.map_kind.as_ref()));
-    out += &entry(
-        "Mapping",
-        &format!("{map_kind}, memory type {}", text(guest.and_then(|g| g.memory_type.as_ref()))),
-    );
-    out += &mapping_cost(guest);
+    add("Mapping", &format!("{map_kind}, memory type {}", text(guest.and_then(|g| g.memory_type.as_ref()))));
+    if let Some(cost) = mapping_cost(guest) {
+        add("Mapping costs", &cost);
+    }
     if let Some(note) = guest.and_then(|g| g.memory_note.as_ref()) {
-        out += &entry("Memory note", note);
+        add("Memory note", note);
     }
-    out += &entry("Region", &region(run));
-    out += &entry("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
-    out += &entry("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
+    add("Region", &region(run));
+    add("Host clock", &host.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
+    add("Guest clock", &guest.and_then(|s| s.clock.as_ref()).map_or_else(missing, clock));
     if let Some(copies) = copies(run) {
-        out += &entry("Copies", &copies);
+        add("Copies", &copies);
     }
-    out += &entry("Plan", &plan(run));
+    add("Plan", &plan(run));
     if let Some(load) = &run.load {
-        out += &entry("Load", &load_made(load));
+        add("Load", &load_made(load));
     }
-    out += &entry("Interference", &interference(run));
+    add("Interference", &interference(run));
     out
 }
 
@@ -48,20 +56,16 @@ pub(super) fn section(title: &str, run: Option<&RunJson>) -> String {
 /// one run and the next differ by as much.
 const FREE_UNTIL: f64 = 1.1;
 
-/// What reading through the mapping costs, by the guest's best kernel; empty where it was not measured.
-fn mapping_cost(guest: Option<&Side>) -> String {
-    let measured = guest.and_then(|g| g.copy_candidates.iter().flatten().find_map(region_and_private));
-    let Some((region, anon, kernel)) = measured else { return String::new() };
+/// What reading through the mapping costs, by the guest's best kernel; `None` where it was not measured.
+fn mapping_cost(guest: Option<&Side>) -> Option<String> {
+    let (region, anon, kernel) = guest?.copy_candidates.iter().flatten().find_map(region_and_private)?;
     let cost = if anon / region > FREE_UNTIL {
         format!("reads that take {} times as long", four_digits(anon / region))
     } else {
         "nothing".into()
     };
     let (region, anon) = (four_digits(region), four_digits(anon));
-    entry(
-        "Mapping costs",
-        &format!("{cost}: region read at {region} GB/s, private memory at {anon} ({kernel})"),
-    )
+    Some(format!("{cost}: region read at {region} GB/s, private memory at {anon} ({kernel})"))
 }
 
 /// Rates out of the region and within private memory, if both were measured, and the kernel.
@@ -107,21 +111,20 @@ fn tool(run: &RunJson) -> String {
     format!("{} {}, git revision {revision}", text(tool.name.as_ref()), text(tool.version.as_ref()))
 }
 
-fn accelerator(run: &RunJson) -> String {
+fn accelerator(run: &RunJson, add: &mut impl FnMut(&str, &str)) {
     let Some(vm) = &run.vm else {
         let why = if run.is_native() { "none: reader and writer on one host" } else { NOT_RECORDED };
-        return entry("Accelerator", why);
+        return add("Accelerator", why);
     };
-    let mut out = match &vm.accelerator {
+    match &vm.accelerator {
         Some(accelerator) => {
             let (asked, effective) = (text(accelerator.asked.as_ref()), text(accelerator.effective.as_ref()));
-            entry("Accelerator", &format!("{effective} in effect, {asked} asked"))
-                + &wrapped(&" ".repeat(16), &format!("why: {}", text(accelerator.why.as_ref())))
+            add("Accelerator", &format!("{effective} in effect, {asked} asked"));
+            add("", &format!("why: {}", text(accelerator.why.as_ref())));
         }
-        None => entry("Accelerator", NOT_RECORDED),
-    };
-    out += &entry("QEMU", &qemu(vm));
-    out
+        None => add("Accelerator", NOT_RECORDED),
+    }
+    add("QEMU", &qemu(vm));
 }
 
 fn qemu(vm: &Vm) -> String {

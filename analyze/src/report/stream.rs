@@ -1,7 +1,7 @@
 //! The pace of a stream, and each late frame with the interference seen beside it.
 
 use super::text::{duration, entry, grouped, optional, plural, time, wrapped};
-use crate::stream::LateFrame;
+use crate::stream::{LateFrame, Stream};
 use crate::summary::FrameSummary;
 
 /// Late frames listed; the others are counted.
@@ -11,25 +11,37 @@ const LISTED: usize = 20;
 pub(super) fn section(frame: &FrameSummary) -> String {
     let Some(stream) = &frame.stream else { return String::new() };
     let mut out = format!("\n  Stream, {}\n", frame.label);
-    let (rate, period) = (optional(stream.sustained_fps), time(stream.period_p50_ns));
-    out += &entry(
-        "Pace",
-        &format!(
-            "{rate} frames/s sustained, {} late, {} dropped, period p50 {period} (PROCESSED to PROCESSED)",
-            grouped(stream.late.len() as u64),
-            grouped(stream.dropped)
-        ),
-    );
+    out += &entry("Pace", &pace(stream));
     for late in stream.late.iter().take(LISTED) {
         out += &wrapped("    late: ", &line(late));
     }
     if stream.late.len() > LISTED {
-        out += &wrapped(
-            "    ",
-            &format!("and {}", plural((stream.late.len() - LISTED) as u64, "more late frame")),
-        );
+        out += &wrapped("    ", &format!("and {}", more(stream)));
     }
     out
+}
+
+/// The same as sentences.
+pub(super) fn sentences(frame: &FrameSummary) -> Option<Vec<String>> {
+    let stream = frame.stream.as_ref()?;
+    let mut all = vec![format!("{}: {}", frame.label, pace(stream))];
+    all.extend(stream.late.iter().take(LISTED).map(|late| format!("late: {}", line(late))));
+    if stream.late.len() > LISTED {
+        all.push(format!("and {}", more(stream)));
+    }
+    Some(all)
+}
+
+fn pace(stream: &Stream) -> String {
+    let (rate, period) = (optional(stream.sustained_fps), time(stream.period_p50_ns));
+    let (late, dropped) = (grouped(stream.late.len() as u64), grouped(stream.dropped));
+    format!(
+        "{rate} frames/s sustained, {late} late, {dropped} dropped, period p50 {period} (PROCESSED to PROCESSED)"
+    )
+}
+
+fn more(stream: &Stream) -> String {
+    plural((stream.late.len() - LISTED) as u64, "more late frame")
 }
 
 fn line(late: &LateFrame) -> String {

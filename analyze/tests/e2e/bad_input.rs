@@ -35,9 +35,27 @@ fn a_file_of_something_else() {
         @"analyze: r/l.csv, line 1, column date: not a file of this toolkit; a latency file begins iteration,latency_ns,latency_us, a bandwidth file iteration,frame_type,width and a doorbell file iteration,guest_wait,host_wait"
     );
     insta::assert_snapshot!(
-        error_for(b"\x7fELF\x02\x01\x01\n\xff\xfe\n"),
-        @"analyze: r/l.csv, line 2, column byte 1: not UTF-8 text"
+        error_for(b"\x7fELF\x02\xff\x01\n\xff\xfe\n"),
+        @"analyze: r/l.csv, line 1, column byte 6: not UTF-8 text"
     );
+    insta::assert_snapshot!(
+        error_for([format!("{LATENCY_HEADER}\n1,130,").as_bytes(), b"\xfe\n"].concat()),
+        @"analyze: r/l.csv, line 2, column byte 7: not UTF-8 text"
+    );
+}
+
+#[test]
+fn the_rows_of_a_broadcast_by_themselves_and_by_their_directory() {
+    let header = "iteration,peers,slowest_ns,fastest_ns,spread_ns,status,received_ns_0,processed_ns_0";
+    let scene = Scene::new();
+    scene.file("r/broadcast_results.csv", format!("{header}\n1,2,9,7,2,ok,,9\n"));
+    for input in ["r/broadcast_results.csv", "r"] {
+        assert_eq!(
+            scene.error(&[input]),
+            "analyze: r/broadcast_results.csv: the rows of a broadcast, which analyze does not read: host-writer has printed \
+             their summary, and \"broadcast\" in the run.json beside them holds it"
+        );
+    }
 }
 
 #[test]
@@ -122,10 +140,13 @@ fn a_damaged_or_foreign_run_json() {
     for (content, expected) in [
         ("", "not a valid run.json: EOF while parsing a value at line 1 column 0"),
         ("{\n  \"schema\": oops", "not a valid run.json: expected value at line 2 column 13"),
-        ("[]", "schema is absent, this analyze reads \"ivshmem-run/1\""),
+        (
+            "[]",
+            "schema is absent, this analyze reads \"ivshmem-run/1\"; no host-writer wrote it: move it away, or give another directory",
+        ),
         (
             r#"{"schema":"ivshmem-run/9"}"#,
-            "schema is \"ivshmem-run/9\", this analyze reads \"ivshmem-run/1\"",
+            "schema is \"ivshmem-run/9\", this analyze reads \"ivshmem-run/1\"; a newer version of the toolkit wrote it: use the analyze of that version",
         ),
     ] {
         scene.file("vm/run.json", content);

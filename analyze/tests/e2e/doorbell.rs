@@ -86,7 +86,7 @@ pub(crate) fn many_runs_in_one_file_are_set_side_by_side() {
     let scene = Scene::new();
     scene.file("all.csv", many_runs());
     let report = scene.stdout(&["all.csv", "--out", "out"]);
-    assert_eq!(report.lines().find(|line| line.chars().count() > 100), None);
+    assert_eq!(report.lines().find(|line| line.chars().count() > 80), None);
     insta::assert_snapshot!("doorbells", section(&report));
 }
 

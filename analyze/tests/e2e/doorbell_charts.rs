@@ -10,7 +10,13 @@ fn the_pictures_show_every_way_to_wait_idle_and_loaded() {
     scene.stdout(&["all.csv", "--out", "out"]);
     assert_eq!(
         scene.names("out"),
-        ["doorbell_latency_cdf.png", "doorbell_latency_vs_cpu.png", "performance_report.txt", "summary.json"]
+        [
+            "doorbell_latency_cdf.png",
+            "doorbell_latency_vs_cpu.png",
+            "performance_report.txt",
+            "report.html",
+            "summary.json"
+        ]
     );
     let cdf = |area, colour| coloured(&scene, "doorbell_latency_cdf.png", (1520, 600), area, colour);
     let cpu = |area, colour| coloured(&scene, "doorbell_latency_vs_cpu.png", (1200, 800), area, colour);
@@ -44,7 +50,7 @@ fn more_ways_and_loads_than_can_be_told_apart_are_named() {
         csv += &UIO.rows("1000", load, 40);
     }
     scene.file("all.csv", csv);
-    assert!(scene.stdout(&["all.csv"]).contains("    g/doorbell"));
+    assert!(scene.stdout(&["all.csv"]).contains("\n   g/doorbell"));
     assert_eq!(decode(&scene.path("doorbell_latency_vs_cpu.png")).0, 1200);
 }
 

@@ -1,11 +1,20 @@
 //! The binary end to end, in temporary directories. One test binary, as each one links all of polars.
 
 mod bad_input;
+mod browser;
 mod charts;
+mod compare;
 mod doorbell;
 mod doorbell_charts;
 mod experiment;
+mod export;
+mod formats;
+mod gate;
+mod history;
+mod many_runs;
 mod matrix;
 mod modes;
+mod odd_input;
 mod report;
 mod scene;
+mod shape;

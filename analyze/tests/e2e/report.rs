@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::scene::{LATENCY_HEADER, Scene, latency, run_json};
 use serde_json::Value;
 
-const ALL_FILES: [&str; 12] = [
+const ALL_FILES: [&str; 13] = [
     "bandwidth_analysis.png",
     "bandwidth_results.csv",
     "latency_ccdf.png",
@@ -18,6 +18,7 @@ const ALL_FILES: [&str; 12] = [
     "latency_results.csv",
     "performance_report.txt",
     "phase_breakdown.png",
+    "report.html",
     "run.json",
     "summary.json",
 ];
@@ -59,7 +60,7 @@ fn the_report_of_the_prototypes_own_files() {
     );
     let report = scene.stdout(&["proto/latency_results.csv", "proto/bandwidth_results.csv", "--out", "out"]);
     insta::assert_snapshot!("prototype", report);
-    assert_eq!(scene.names("out").len(), 8);
+    assert_eq!(scene.names("out").len(), 9);
     assert_eq!(scene.names("proto").len(), 2);
 }
 
@@ -77,13 +78,20 @@ fn only_the_pictures_of_what_was_given() {
             "latency_over_time.png",
             "latency_percentiles.png",
             "performance_report.txt",
+            "report.html",
             "summary.json"
         ]
     );
     scene.stdout(&["vm/bandwidth_results.csv", "--out", "b"]);
     assert_eq!(
         scene.names("b"),
-        ["bandwidth_analysis.png", "performance_report.txt", "phase_breakdown.png", "summary.json"]
+        [
+            "bandwidth_analysis.png",
+            "performance_report.txt",
+            "phase_breakdown.png",
+            "report.html",
+            "summary.json"
+        ]
     );
 }
 

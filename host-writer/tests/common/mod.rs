@@ -76,16 +76,7 @@ impl Place {
 
     /// A native guest that has announced itself.
     pub fn guest(&self, args: &[&str]) -> Guest {
-        let child = Command::new(guest_reader())
-            .arg("--map")
-            .arg(&self.region)
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut guest = Guest::new(child);
-        guest.wait_for_line("READY");
-        guest
+        Guest::start("--map", &self.region, args)
     }
 
     /// Waits until a host has published message `sequence` of a session that is not `but`; returns the session's tag.
@@ -172,16 +163,7 @@ impl Server {
 
     /// A native guest that has announced itself.
     pub fn guest(&self, args: &[&str]) -> Guest {
-        let child = Command::new(guest_reader())
-            .arg("--server")
-            .arg(&self.socket)
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut guest = Guest::new(child);
-        guest.wait_for_line("READY");
-        guest
+        Guest::start("--server", &self.socket, args)
     }
 
     pub fn kill(&mut self) {
@@ -204,9 +186,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    fn new(mut child: Child) -> Self {
+    /// One that has announced itself; `--map` a file, or `--server` a socket.
+    fn start(flag: &str, path: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new(guest_reader());
+        let mut child = command.arg(flag).arg(path).args(args).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
-        Self { child, lines }
+        let mut guest = Self { child, lines };
+        guest.wait_for_line("READY");
+        guest
     }
 
     /// Reads the guest's log up to a line that contains `text`.

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 use crate::descriptor_passing::send;
-use crate::server_wire::Message;
+use crate::server_wire::{Message, VECTORS_MAX};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -54,8 +54,8 @@ fn memory_and_vectors_arrive_and_peers_come_and_go() {
         socket
     });
     let mut joined = joined.unwrap();
-    assert_eq!((joined.own_id, joined.own.len()), (1, 2));
-    assert_eq!(joined.peers.iter().map(|(id, fds)| (*id, fds.len())).collect::<Vec<_>>(), [(0, 2)]);
+    assert_eq!((joined.table.own_id, joined.table.own.len()), (1, 2));
+    assert_eq!(joined.table.peers.iter().map(|(id, fds)| (*id, fds.len())).collect::<Vec<_>>(), [(0, 2)]);
     assert_eq!(File::from(joined.memory.try_clone().unwrap()).metadata().unwrap().len(), 6);
     assert!(!joined.update().unwrap());
 
@@ -63,7 +63,7 @@ fn memory_and_vectors_arrive_and_peers_come_and_go() {
     say(&server, Message::Vector(7), Some(&file));
     say(&server, Message::Left(0), None);
     assert!(joined.update().unwrap());
-    assert_eq!(joined.peers.iter().map(|(id, fds)| (*id, fds.len())).collect::<Vec<_>>(), [(7, 2)]);
+    assert_eq!(joined.table.peers.iter().map(|(id, fds)| (*id, fds.len())).collect::<Vec<_>>(), [(7, 2)]);
     say(&server, Message::Left(3), None);
     let unknown = joined.update().unwrap_err().to_string();
     assert!(unknown.ends_with("peer 3 has left, which was not there"), "{unknown}");
@@ -79,7 +79,7 @@ fn a_server_that_dies_is_told_and_what_was_known_stays() {
     let mut joined = joined.unwrap();
     drop(server);
     assert!(matches!(joined.update(), Err(ServerError::Gone { .. })));
-    assert_eq!((joined.own.len(), joined.peers.len()), (2, 1));
+    assert_eq!((joined.table.own.len(), joined.table.peers.len()), (2, 1));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_message_that_comes_in_pieces_is_put_together() {
         }
         socket
     });
-    assert_eq!(joined.unwrap().own.len(), 2);
+    assert_eq!(joined.unwrap().table.own.len(), 2);
 }
 
 #[test]
@@ -107,7 +107,8 @@ fn no_server_a_stale_socket_and_a_path_too_long_are_told_apart() {
     assert!(matches!(absent, ServerError::Absent { .. }), "{absent}");
     assert!(absent.to_string().contains("'provision up --doorbell' starts one"), "{absent}");
     drop(UnixListener::bind(&path).unwrap());
-    assert!(matches!(join(&path, 1, PATIENCE), Err(ServerError::Absent { .. })));
+    let dead = join(&path, 1, PATIENCE).unwrap_err().to_string();
+    assert!(dead.contains("it has died, and the QEMUs it had cannot rejoin another"), "{dead}");
     let long = directory.path().join("l".repeat(120));
     let error = join(&long, 1, PATIENCE).unwrap_err().to_string();
     assert!(error.contains("a socket's path at most 107: use a shorter one"), "{error}");
@@ -146,7 +147,7 @@ fn a_server_cannot_make_a_peer_hold_descriptors_without_end() {
     });
     match error.unwrap() {
         ServerError::Wire { error: WireError::TooManyVectors { peer: 0 }, .. } => {
-            assert_eq!(joined.peers[&0].len(), usize::from(VECTORS_MAX));
+            assert_eq!(joined.table.peers[&0].len(), usize::from(VECTORS_MAX));
         }
         // Where the process's own limit is lower.
         error => assert!(matches!(error, ServerError::DescriptorsExhausted), "{error}"),

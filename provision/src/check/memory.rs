@@ -1,6 +1,7 @@
 //! Memory: whether the region fits into `/dev/shm`, what huge pages there are, how much may be locked, and whether
 //! a guest fits beside all that.
 
+use ivshmem_proto::available_memory;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, access};
 use rustix::process::{Resource, getrlimit};
@@ -60,7 +61,7 @@ pub fn probe(host: &Host<'_>) -> Facts {
         hugetlbfs: hugepages::read(&host.read("proc/self/mounts").unwrap_or_default()),
         huge: huge.collect(),
         transparent: chosen(&policy).map(str::to_owned),
-        available_bytes: available(&host.read("proc/meminfo").unwrap_or_default()),
+        available_bytes: available_memory::in_meminfo(&host.read("proc/meminfo").unwrap_or_default()),
         container_bytes: container::limit_bytes(host),
         lock_limit_bytes: lock_limit(&host.read("proc/self/status").unwrap_or_default()),
     }
@@ -87,11 +88,6 @@ fn lock_limit(status: &str) -> Option<u64> {
 /// The chosen word of `always within_size [never]`.
 fn chosen(policy: &str) -> Option<&str> {
     policy.split_once('[')?.1.split_once(']').map(|(word, _)| word)
-}
-
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Judges.
@@ -298,8 +294,6 @@ pub(super) mod tests {
 
     #[test]
     fn the_kernels_words_are_read() {
-        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   123 kB\n"), Some(123 << 10));
-        assert_eq!((available(""), available("MemAvailable: x kB")), (None, None));
         assert_eq!((chosen("always [never] deny"), chosen("")), (Some("never"), None));
         assert_eq!(lock_limit("CapEff:\t000001ffffffffff\n"), None);
     }

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,11 +41,7 @@ pub(super) fn run(args: &DeployArgs) -> Result<ExitCode, Error> {
     let (_, vm) = find::running(args.name.name.as_ref())?;
     let (ssh, process) = find::reachable(&vm)?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
-    let within = |time: Duration| Patience {
-        interrupts: &interrupts,
-        process: Some(process.as_fd()),
-        deadline: Some(Instant::now() + time),
-    };
+    let within = |time| Patience::within(&interrupts, process.as_fd(), time);
     let session = find::connect(&vm, ssh, &within(LOGIN_WITHIN))?;
     let sudo = needs_root(&cargo.destination, &ssh.user);
     let delivery = Delivery::new(&cargo.content, &cargo.destination, cargo.mode, sudo);

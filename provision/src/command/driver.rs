@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ssh::LOGIN_WITHIN;
 use super::{find, print};
@@ -31,7 +31,15 @@ modprobe uio
 if [ -d /sys/module/ivshmem_uio ]; then
     rmmod ivshmem_uio || { echo "the loaded one is in use: stop guest-reader and deploy again" >&2; exit 1; }
 fi
-insmod "$1"
+if ! said=$(insmod "$1" 2>&1); then
+    case $said in
+    *"Operation not permitted"* | *"Key was rejected"*)
+        said="$said: this kernel takes only signed modules (secure boot, lockdown or module.sig_enforce): boot it without, or use \
+guest-reader --wait vfio, which needs none but the kernel's own" ;;
+    esac
+    echo "$said" >&2
+    exit 1
+fi
 cd /sys/bus/pci/drivers/ivshmem_uio
 for device in *:*; do
     [ -e "$device" ] || { echo "it is loaded, but no ivshmem device is free for it: another driver has it" >&2; exit 1; }
@@ -86,11 +94,7 @@ pub(super) fn deploy(name: Option<&VmName>) -> Result<ExitCode, Error> {
     let (_, vm) = find::running(name)?;
     let (ssh, process) = find::reachable(&vm)?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
-    let within = |time: Duration| Patience {
-        interrupts: &interrupts,
-        process: Some(process.as_fd()),
-        deadline: Some(Instant::now() + time),
-    };
+    let within = |time| Patience::within(&interrupts, process.as_fd(), time);
     let session = find::connect(&vm, ssh, &within(LOGIN_WITHIN))?;
     let ask = |command: &str, input: &str| {
         session.output(command, input.as_bytes(), &within(LOAD_WITHIN)).map_err(Error::ssh(&vm.name))
@@ -113,4 +117,40 @@ pub(super) fn deploy(name: Option<&VmName>) -> Result<ExitCode, Error> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
+
+    /// The last line of what LOAD says where insmod says `words` and fails.
+    fn said(words: &str) -> String {
+        let programs = tempfile::tempdir().unwrap();
+        for (name, text) in [("modprobe", "exit 0"), ("insmod", &format!("echo '{words}' >&2; exit 1"))] {
+            let path = programs.path().join(name);
+            // Written by another process: see ETXTBSY.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\""]).arg(&path).arg(text);
+            assert!(shell.status().unwrap().success());
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut shell = Command::new("sh");
+        let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+        shell.args(["-s", IN_GUEST]).env("PATH", path).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(LOAD.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr).lines().last().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_a_kernel_does_not_load_is_told_in_its_words_and_with_advice_where_there_is_some() {
+        let lines = ["Operation not permitted", "Key was rejected by service", "Unknown symbol in module"]
+            .map(|why| said(&format!("insmod: ERROR: could not insert module {IN_GUEST}: {why}")));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
 }

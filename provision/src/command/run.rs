@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{find, host_writer, ssh::LOGIN_WITHIN};
 use crate::Error;
@@ -37,6 +37,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let host_writer = host_writer::find(args.host_writer.as_deref())?;
     let (directory, vm) = find::running(args.name.name.as_ref())?;
     check_guest_flags(args, &vm)?;
+    check_server(&vm)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(format!("create {}", args.out.display()), e))?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
     let measure = |load: Option<&str>| {
@@ -71,6 +72,15 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
             measured.map(ExitCode::from)
         }
     }
+}
+
+/// Whether its server, if it has one, can be joined by host-writer.
+fn check_server(vm: &VmRecord) -> Result<(), Error> {
+    let (Some(server), Some(doorbell)) = (vm.doorbell_server(), &vm.doorbell) else { return Ok(()) };
+    if server.is_alive() {
+        return Ok(());
+    }
+    Err(Error::DeadServer { name: doorbell.joined.clone().unwrap_or_else(|| vm.name.clone()) })
 }
 
 /// What a micro guest cannot do: its one program runs already.
@@ -170,11 +180,7 @@ impl Guest<'_> {
     }
 
     fn within(&self, time: Duration) -> Patience<'_> {
-        Patience {
-            interrupts: self.interrupts,
-            process: Some(self.process.as_fd()),
-            deadline: Some(Instant::now() + time),
-        }
+        Patience::within(self.interrupts, self.process.as_fd(), time)
     }
 
     fn explain(&self, error: UnitError) -> Error {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::find;
 use crate::Error;
@@ -27,11 +27,7 @@ pub(super) fn run(args: &SshArgs) -> Result<ExitCode, Error> {
         return Err(ClientError::from(Command::new(PROGRAM).args(interactive_args(ssh)).exec()).into());
     }
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
-    let patience = Patience {
-        interrupts: &interrupts,
-        process: Some(process.as_fd()),
-        deadline: Some(Instant::now() + LOGIN_WITHIN),
-    };
+    let patience = Patience::within(&interrupts, process.as_fd(), LOGIN_WITHIN);
     let session = find::connect(&vm, ssh, &patience)?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     // As OpenSSH's client does: the guest's shell splits the words again.

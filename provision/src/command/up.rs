@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ivshmem_proto::server_client::join;
+
 use super::{directory_of, print, print_json};
 use crate::Error;
 use crate::accel::{Asked, Verdict, ladder};
@@ -21,6 +23,9 @@ use crate::qemu::binary;
 use crate::report::{Progress, summary};
 use crate::start::Start;
 use crate::state::{self, AcceleratorRecord, KernelRecord, QemuRecord, SCHEMA, VmRecord};
+
+/// Longest wait for a server to say all to a peer; it takes a millisecond.
+const SERVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts a VM as the command line says.
 ///
@@ -62,6 +67,10 @@ fn up(config: &UpConfig, progress: Progress) -> Result<VmRecord, Error> {
     interrupts.check()?;
     // It lives as long as this start, unless that succeeds.
     let server = doorbell_server(config, &mut claim, &interrupts)?;
+    if let Some(doorbell) = &config.join {
+        // QEMU waits without a word, and without an end, at a server that turns it away.
+        drop(join(&doorbell.socket, doorbell.vectors, SERVER_PATIENCE)?);
+    }
     let (mut up, kernel_sha256) = thread::scope(|scope| {
         // The kernel's digest is for the record only: it is computed while the guest boots.
         let digest = scope.spawn(|| parts.kernel_path().and_then(sha256));

@@ -8,13 +8,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::server_client::SOCKET_PATH_BYTES_MAX;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, umask};
 
 use super::DoorbellError;
-use crate::state::SOCKET_PATH_BYTES_MAX;
 
 /// Connections that wait to be accepted; one more waits in its own connect(2).
 const BACKLOG: i32 = 128;

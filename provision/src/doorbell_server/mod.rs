@@ -18,6 +18,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use ivshmem_proto::server_client::SOCKET_PATH_BYTES_MAX;
 use ivshmem_proto::server_wire::Message;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -26,7 +27,6 @@ use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::Error;
 use crate::interrupt::{Interrupted, Interrupts};
-use crate::state::SOCKET_PATH_BYTES_MAX;
 use events::{Event, Events, Why, program};
 use ids::Ids;
 use listener::Listener;

@@ -1,7 +1,7 @@
 //! How long one waits for the other side, and for what one would rather stop.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{SshError, Stage};
 use crate::interrupt::Interrupts;
@@ -16,6 +16,13 @@ pub struct Patience<'a> {
     pub process: Option<BorrowedFd<'a>>,
     /// When it is too late; `None` for never.
     pub deadline: Option<Instant>,
+}
+
+impl<'a> Patience<'a> {
+    /// With a VM whose QEMU is `process`, for `time` from now.
+    pub fn within(interrupts: &'a Interrupts, process: BorrowedFd<'a>, time: Duration) -> Self {
+        Self { interrupts, process: Some(process), deadline: Some(Instant::now() + time) }
+    }
 }
 
 /// Whether to wait at all.

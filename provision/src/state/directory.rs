@@ -6,12 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::server_client::SOCKET_PATH_BYTES_MAX;
+
 use super::{DiskRecord, StartingRecord, StateError, VmRecord, read_record, write_record};
 use crate::hugepages::{self, HugePage};
 use crate::name::VmName;
-
-/// Longest path that fits into `sockaddr_un.sun_path` with its terminating zero (unix(7)).
-pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Paths of one VM's state. Making one touches nothing.
 #[derive(Debug, Clone)]

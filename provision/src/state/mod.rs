@@ -8,7 +8,7 @@ mod record;
 mod starting;
 mod survey;
 
-pub use directory::{SOCKET_PATH_BYTES_MAX, VmDirectory};
+pub use directory::VmDirectory;
 pub use disk::{DISK_SCHEMA, DiskRecord, MadeOf, SnapshotRecord, Wanted, args_sha256};
 pub use lock::{Lock, LockError};
 pub use phase::{Phase, PhasesMs};
@@ -21,6 +21,7 @@ pub use survey::{Found, RegionUse, names, regions_in_use, survey, users_of_serve
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use ivshmem_proto::server_client::SOCKET_PATH_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

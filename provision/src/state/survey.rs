@@ -60,6 +60,13 @@ pub struct RegionUse {
     pub shm_path: PathBuf,
 }
 
+/// The record of a VM that runs, and of one that is being started; what cannot be read is passed over.
+fn alive(directory: &VmDirectory) -> (Option<VmRecord>, Option<StartingRecord>) {
+    let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
+    let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
+    (running, starting)
+}
+
 /// The region files of all VMs below `root` that run or are being started, except those of `but`. Unreadable records
 /// of others are passed over: they are reported when their own VM is asked for.
 pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
@@ -67,9 +74,7 @@ pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
         .into_iter()
         .filter(|name| name != but)
         .filter_map(|vm| {
-            let directory = VmDirectory::new(root, &vm);
-            let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
-            let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
+            let (running, starting) = alive(&VmDirectory::new(root, &vm));
             let shm_path = running.map(|r| r.shm_path).or(starting.map(|s| s.shm_path))?;
             (!is_memfd(&shm_path)).then_some(RegionUse { vm, shm_path })
         })
@@ -79,9 +84,7 @@ pub fn regions_in_use(root: &Path, but: &VmName) -> Vec<RegionUse> {
 /// The VMs below `root` that run or are being started on the server of `owner`, which is another VM.
 pub fn users_of_server(root: &Path, owner: &VmName) -> Vec<VmName> {
     let uses = |vm: &VmName| {
-        let directory = VmDirectory::new(root, vm);
-        let running = directory.read_vm().ok().flatten().filter(VmRecord::is_alive);
-        let starting = directory.read_starting().ok().flatten().filter(StartingRecord::is_alive);
+        let (running, starting) = alive(&VmDirectory::new(root, vm));
         let running = running.as_ref().and_then(VmRecord::joined);
         running == Some(owner) || starting.is_some_and(|start| start.joined.as_ref() == Some(owner))
     };

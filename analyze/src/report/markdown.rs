@@ -1,0 +1,115 @@
+//! The report as GitHub's Markdown, for a comment on a pull request: verdict, warnings, tables, provenance folded.
+
+use super::concern::{self, Concern};
+use super::document::{Block, Section, Table, sections};
+use super::figures::Figures;
+use super::provenance;
+use super::verdict::Verdict;
+use crate::analysis::{Analysis, Analyzed};
+
+/// The whole report.
+#[must_use]
+pub fn render(analysis: &Analysis, figures: &Figures) -> String {
+    let verdict = Verdict::of(analysis);
+    let mut out = format!("## ivshmem: {}\n\n", escaped(&title(analysis)));
+    out += &format!("**{}** {}\n", escaped(&verdict.happened), escaped(&verdict.belief));
+    out += &doubts(&concern::all(analysis));
+    for section in sections(analysis, figures) {
+        out += &of_section(&section);
+    }
+    for analyzed in analysis.runs() {
+        out += &of_provenance(analyzed);
+    }
+    out
+}
+
+fn title(analysis: &Analysis) -> String {
+    let main = analysis.main.title();
+    analysis
+        .baseline
+        .as_ref()
+        .map_or_else(|| main.clone(), |baseline| format!("{main} and {}", baseline.title()))
+}
+
+fn doubts(concerns: &[Concern]) -> String {
+    let line = |concern: &Concern| {
+        let (text, advice) = (escaped(&concern.text), escaped(&concern.advice));
+        format!("- **{}** {text} {advice}\n", concern::name(concern.severity))
+    };
+    let lines: String = concerns.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+fn of_section(section: &Section) -> String {
+    let blocks: String = section.blocks.iter().map(block).collect();
+    format!("\n### {}\n{blocks}", escaped(&section.title))
+}
+
+fn block(block: &Block) -> String {
+    match block {
+        Block::Table(table) => of_table(table),
+        Block::Facts(facts) if facts.is_empty() => String::new(),
+        Block::Facts(facts) => {
+            let line = |(key, value): &(String, String)| format!("- {}: {}\n", escaped(key), escaped(value));
+            format!("\n{}", facts.iter().map(line).collect::<String>())
+        }
+        Block::Note(text) => format!("\n{}\n", escaped(text)),
+        Block::List(texts) => {
+            format!("\n{}", texts.iter().map(|text| format!("- {}\n", escaped(text))).collect::<String>())
+        }
+    }
+}
+
+fn of_table(table: &Table) -> String {
+    let line = |name: &str, cells: &mut dyn Iterator<Item = &str>| {
+        let cells: String = cells.map(|cell| format!(" {} |", escaped(cell))).collect();
+        format!("| {} |{cells}\n", escaped(name))
+    };
+    let mut titles = table.columns.iter().skip(1).map(String::as_str);
+    let mut out = format!("\n{}\n\n", escaped(&table.caption));
+    out += &line(&table.columns[0], &mut titles);
+    out += &format!("|---|{}\n", "---:|".repeat(table.columns.len() - 1));
+    for row in &table.rows {
+        out += &line(&row.name, &mut row.cells.iter().map(|cell| cell.text.as_str()));
+    }
+    out
+}
+
+fn of_provenance(analyzed: &Analyzed) -> String {
+    let Some(provenance) = &analyzed.run.provenance else { return String::new() };
+    let line = |(key, value): &(String, String)| format!("- {} {}\n", escaped(key), escaped(value));
+    let lines: String = provenance::facts(&provenance.run).iter().map(line).collect();
+    let title = escaped(&analyzed.title());
+    format!("\n<details><summary>Provenance of {title}</summary>\n\n{lines}\n</details>\n")
+}
+
+/// `text` without a meaning in Markdown or HTML: it may come from a file that a guest had a say in.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            // Names nobody.
+            '@' => out += "&#64;",
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => out.extend(['\\', c]),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_has_a_meaning() {
+        assert_eq!(
+            escaped("a|b\n<img src=x> @me [x](y) *z*"),
+            "a\\|b &lt;img src=x&gt; &#64;me \\[x\\](y) \\*z\\*"
+        );
+    }
+}

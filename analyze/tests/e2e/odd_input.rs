@@ -1,0 +1,126 @@
+//! Input that is unusual and good: it is read, and the report says what it is.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::process::{Command, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::scene::{BANDWIDTH_HEADER, LATENCY_HEADER, Scene, bandwidth, latency, run_json};
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn summary(scene: &Scene, file: &str) -> Value {
+    serde_json::from_str(&scene.stdout(&[file, "--json", "--out", "out"])).unwrap()
+}
+
+#[test]
+fn a_run_whose_files_are_compressed_has_the_same_report() {
+    let [plain, compressed] = [Scene::new(), Scene::new()];
+    plain.run("r", 130, "file");
+    compressed.file("r/latency_results.csv.gz", gzip(&latency(130)));
+    compressed.file("r/bandwidth_results.csv.gz", gzip(&bandwidth(130)));
+    compressed.file("r/run.json", run_json("file"));
+    assert_eq!(plain.stdout(&["r"]), compressed.stdout(&["r"]));
+    // Told by its first bytes, whatever its name; and of two, the plain one is read.
+    compressed.file("other.csv", gzip(&latency(130)));
+    compressed.stdout(&["other.csv", "--out", "out"]);
+    compressed.file("r/latency_results.csv", "");
+    assert!(
+        compressed.error(&["r"]).starts_with("analyze: r/latency_results.csv, line 1: the file is empty")
+    );
+}
+
+#[test]
+fn compressed_files_that_are_cut_or_damaged() {
+    let scene = Scene::new();
+    let whole = gzip(&latency(130));
+    scene.file("cut.gz", &whole[..whole.len() / 2]);
+    insta::assert_snapshot!(
+        scene.error(&["cut.gz"]),
+        @"analyze: cut.gz: the gzip data are cut short; copy or compress the file again"
+    );
+    let mut damaged = whole.clone();
+    let place = damaged.len() - 6;
+    damaged[place] ^= 0xff;
+    scene.file("damaged.gz", damaged);
+    let error = scene.error(&["damaged.gz"]);
+    assert!(error.starts_with("analyze: damaged.gz: the gzip data are damaged ("), "{error}");
+    scene.file("short.gz", gzip(latency(130).trim_end()));
+    assert!(scene.error(&["short.gz"]).contains("cut short"));
+}
+
+#[test]
+fn a_million_rows_that_failed() {
+    let scene = Scene::new();
+    let mut csv = format!("{LATENCY_HEADER}\n");
+    for i in 1..=1_000_000 {
+        let row = match i % 4 {
+            0 => "130,0.130,98,ok",
+            2 => ",,98,timeout_processed",
+            _ => ",,,timeout_received",
+        };
+        writeln!(csv, "{i},{row}").unwrap();
+    }
+    scene.file("l.csv", csv);
+    let latency = &summary(&scene, "l.csv")["runs"][0]["latency"];
+    assert_eq!((&latency["sent"], &latency["ok"]), (&1_000_000.into(), &250_000.into()));
+    let failed = serde_json::json!({"timeout_processed": 250_000, "timeout_received": 500_000});
+    assert_eq!(latency["failed_by_status"], failed);
+}
+
+#[test]
+fn samples_that_are_all_equal_and_a_single_one() {
+    let scene = Scene::new();
+    let mut csv = format!("{LATENCY_HEADER}\n");
+    (1..=12_000).for_each(|i| writeln!(csv, "{i},130,0.130,98,ok").unwrap());
+    scene.file("equal.csv", csv);
+    let rtt = &summary(&scene, "equal.csv")["runs"][0]["latency"]["rtt_processed"];
+    assert_eq!((&rtt["p99_ns"], &rtt["stddev_ns"]), (&130.into(), &0.0.into()));
+    scene.file("one.csv", format!("{LATENCY_HEADER}\n1,130,0.130,98,ok\n"));
+    let rtt = &summary(&scene, "one.csv")["runs"][0]["latency"]["rtt_processed"];
+    assert_eq!(
+        (&rtt["max_ns"], &rtt["p50_ns"], &rtt["stddev_ns"]),
+        (&130.into(), &Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn kinds_that_are_mixed_are_refused_where_the_other_begins() {
+    let scene = Scene::new();
+    let row = "1,130,0.130,98,ok";
+    scene.file("two.csv", format!("{LATENCY_HEADER}\n{row}\n{LATENCY_HEADER}\n{row}\n"));
+    scene.file("both.csv", format!("{LATENCY_HEADER}\n{row}\n{}", bandwidth(130)));
+    let names = "iteration,latency_ns,latency_us,latency_ns";
+    scene.file("twice.csv", format!("{names}\n1,130,0.130,130\n"));
+    scene.file("merged.csv", format!("{BANDWIDTH_HEADER},latency_ns,latency_us\n"));
+    let errors = ["two", "both", "twice", "merged"].map(|name| scene.error(&[&format!("{name}.csv")]));
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure_and_a_full_disk_is_one() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    let analyze = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_analyze"));
+        command.current_dir(scene.path(".")).args(["r", "--json"]).stdout(stdout).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut child = analyze(Stdio::piped());
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    let full = analyze(File::options().write(true).open("/dev/full").unwrap().into());
+    let output = full.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("analyze: cannot print the report: "));
+}
