@@ -176,7 +176,8 @@ impl DrawingBackend for Canvas<'_> {
         let upwards = matches!(style.transform(), FontTransform::Rotate270);
         self.0.shapes.push(Shape::Text(TextLine {
             content: text.to_owned(),
-            at: if upwards { (x + base, y) } else { (x, y + base) },
+            // Base lines on whole pixels: letters are sharper, and browsers put them there, too.
+            at: if upwards { (pixel(x + base) * UNITS, y) } else { (x, pixel(y + base) * UNITS) },
             anchor: match style.anchor().h_pos {
                 HPos::Left => Anchor::Start,
                 HPos::Center => Anchor::Middle,

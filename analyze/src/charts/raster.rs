@@ -1,9 +1,15 @@
 //! A [`Drawing`] as pixels. Shapes are smoothed by how much of each pixel they cover, so nothing is drawn larger than it is.
 
-use plotters::style::{FontDesc, FontFamily, FontStyle};
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, ScaleFont, point};
 
 use super::drawing::{Anchor, Drawing, Ink, Point, Shape, TextLine, UNITS};
-use super::style::FAMILY;
+use super::style::{BOLD_FONT, REGULAR_FONT};
+
+/// Regular and bold. They are part of the program and a test draws with them: they cannot be invalid.
+static FONTS: LazyLock<[Option<FontRef<'static>>; 2]> =
+    LazyLock::new(|| [REGULAR_FONT, BOLD_FONT].map(|font| FontRef::try_from_slice(font).ok()));
 
 /// Rows of RGB pixels.
 pub(super) fn pixels(drawing: &Drawing) -> Vec<u8> {
@@ -185,39 +191,43 @@ impl Raster {
         }
     }
 
-    /// The letters as plotters' font draws them at the size of the canvas, averaged down.
+    /// Letter by letter along the base line, unkerned as plotters measures them.
     fn text(&mut self, line: &TextLine) {
-        let style = if line.is_bold { FontStyle::Bold } else { FontStyle::Normal };
-        let font = FontDesc::new(FontFamily::Name(FAMILY), f64::from(line.size), style);
+        let Some(font) = &FONTS[usize::from(line.is_bold)] else { return };
+        let font = font.as_scaled(line.size as f32 / UNITS as f32);
         let before = match line.anchor {
             Anchor::Start => 0,
             Anchor::Middle => line.width / 2,
             Anchor::End => line.width,
         };
-        let (along, across) = (line.width + line.size, line.size);
-        let (x, y) = line.at;
-        let corner = |right: i32, down: i32| match line.upwards {
-            false => (x - before + right, y + down),
-            true => (x + down, y + before - right),
-        };
-        let corners = [corner(-across, -across), corner(along, across)].map(in_pixels);
-        let low = (corners[0].0.min(corners[1].0), corners[0].1.min(corners[1].1));
-        let high = (corners[0].0.max(corners[1].0), corners[0].1.max(corners[1].1));
-        if self.around(low, high).is_none() {
-            return;
+        let (x, y) = in_pixels(line.at);
+        // Letters that run upwards are drawn level and their pixels turned: across is then down, along is up.
+        let origin = if line.upwards { (y.ceil() - y, x.fract()) } else { (x, y) };
+        let mut along = origin.0 - before as f32 / UNITS as f32;
+        for letter in line.content.chars() {
+            let id = font.glyph_id(letter);
+            let glyph = id.with_scale_and_position(font.scale(), point(along, origin.1));
+            along += font.h_advance(id);
+            let Some(outline) = font.outline_glyph(glyph) else { continue };
+            let bounds = outline.px_bounds();
+            let turned = |right: f32, down: f32| match line.upwards {
+                false => (right, down),
+                true => (x.floor() + down, y.ceil() - right),
+            };
+            let ends = [turned(bounds.min.x, bounds.min.y), turned(bounds.max.x, bounds.max.y)];
+            let low = (ends[0].0.min(ends[1].0), ends[0].1.min(ends[1].1));
+            let high = (ends[0].0.max(ends[1].0), ends[0].1.max(ends[1].1));
+            let Some((columns, rows)) = self.around(low, high) else { continue };
+            let (cover, width) = (&mut self.cover, self.width);
+            outline.draw(|right, down, share| {
+                // The middle of a pixel is in it, whichever way it is turned.
+                let (x, y) = turned(bounds.min.x + right as f32 + 0.5, bounds.min.y + down as f32 + 0.5);
+                let (column, row) = (x as usize, y as usize);
+                if x >= 0.0 && y >= 0.0 && column < columns[1] && row < rows[1] {
+                    cover[row * width + column] += share;
+                }
+            });
         }
-        let share = 1.0 / (UNITS * UNITS) as f32;
-        let (width, height) = (self.width as i32, self.height as i32);
-        let cover = &mut self.cover;
-        // A font that cannot be drawn could not be measured either, which was an error before.
-        let _ = font.draw(&line.content, (0, -line.size / 2), |right, down, letter| {
-            let (x, y) = corner(right, down);
-            let (x, y) = (x.div_euclid(UNITS), y.div_euclid(UNITS));
-            if (0..width).contains(&x) && (0..height).contains(&y) {
-                cover[(y * width + x) as usize] += letter * share;
-            }
-            Ok::<(), std::convert::Infallible>(())
-        });
     }
 
     /// Lays ink where the shape at hand covers, and forgets the shape.
@@ -336,6 +346,35 @@ mod tests {
         let pale = covered(Shape::Stroke { points: bent.clone(), width: 2 * UNITS, dash: None, ink: half });
         let full = covered(stroke(bent, 2 * UNITS));
         assert!((pale * 2.0 - full).abs() < 0.5, "{pale} {full}");
+    }
+
+    #[test]
+    fn a_text_is_as_black_upwards_as_level_and_lies_where_its_anchor_says() {
+        let line = |content: &str, anchor, upwards, at| {
+            Shape::Text(TextLine {
+                content: content.into(),
+                at,
+                anchor,
+                upwards,
+                size: 15 * UNITS,
+                is_bold: false,
+                width: 8 * UNITS,
+                ink: BLACK,
+            })
+        };
+        let middle = (10 * UNITS, 14 * UNITS);
+        let level = covered(line("8", Anchor::Middle, false, middle));
+        assert!(level > 15.0, "{level}");
+        for at in [(14 * UNITS, 10 * UNITS), (14 * UNITS + 1, 10 * UNITS + 3)] {
+            assert!((covered(line("8", Anchor::Middle, true, at)) - level).abs() < 1.0);
+        }
+        let drawn = |anchor, x| {
+            let shapes = vec![line("1", anchor, false, (x * UNITS, 14 * UNITS))];
+            pixels(&Drawing { width: 20, height: 20, shapes, ..Drawing::default() })
+        };
+        assert!(drawn(Anchor::Start, 4) == drawn(Anchor::End, 12));
+        assert!(drawn(Anchor::Start, 4) == drawn(Anchor::Middle, 8));
+        assert!(drawn(Anchor::Start, 4) != drawn(Anchor::Start, 5));
     }
 
     #[test]
