@@ -2,7 +2,7 @@
 //!
 //! [`input`] reads, [`summary`] counts, [`stats`] says how sure it is, [`doubt`] warns, [`compare`] divides, [`doorbell`] sets ways to wait side by side,
 //! [`report`], [`charts`] and [`html`] show, [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side,
-//! [`compare_runs`] tells whether runs before and after differ.
+//! [`compare_runs`] tells whether runs before and after differ, [`history`] where a series of them changed.
 
 pub mod analysis;
 pub mod answer;
@@ -13,6 +13,7 @@ pub mod compare_runs;
 pub mod doorbell;
 pub mod doubt;
 pub mod error;
+pub mod history;
 pub mod html;
 pub mod input;
 pub mod interrupt;

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use analyze::answer::Answer;
 use analyze::cli::{Cli, Command, ReportArgs};
-use analyze::compare_runs;
+use analyze::compare_runs::{self, gate};
 use analyze::error::Error;
+use analyze::history;
 use analyze::interrupt::Interrupt;
 use analyze::report::format::Format;
 use analyze::report::terminal::coloured;
@@ -36,6 +37,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let (answer, format) = match &cli.command {
         None => (report(&cli.report, &interrupt)?, cli.report.format.format()),
         Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, Format::Text),
+        Some(Command::Gate(args)) => (gate::run(args, &interrupt)?, Format::Text),
+        Some(Command::History(args)) => (history::run(args, &interrupt)?, Format::Text),
     };
     print(&answer.stdout, format)?;
     if let Some(note) = &answer.note {

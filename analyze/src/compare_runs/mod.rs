@@ -1,21 +1,34 @@
-//! `analyze compare`: did it change?
+//! `analyze compare`: did it change? And `analyze gate`, which turns the answer into an exit status.
 //!
-//! The run is the unit. [`sides`] finds the runs of both sides.
+//! The run is the unit. [`sides`] finds the runs of both sides, [`one_run`] reduces each to its figures, [`conditions`] tells
+//! what else they differ in, [`comparison`] sets figure beside figure, [`verdict`] says what may be said of it.
 
+mod comparison;
+pub(crate) mod conditions;
+pub mod gate;
+pub(crate) mod one_run;
+pub(crate) mod percent;
 mod problem;
-mod sides;
+mod report;
+#[cfg(test)]
+mod self_test;
+pub(crate) mod sides;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use comparison::{COMPARISON_SCHEMA, Compared, Comparison, LeftOut, RunEntry};
+pub use conditions::Difference;
+pub use gate::GateArgs;
+pub use one_run::{Figure, FigureId, OneRun, Unit};
 pub use problem::Problem;
+pub use report::render;
+pub use verdict::{Judgement, Standard, Verdict};
 
-use crate::analysis::Analyzed;
 use crate::answer::Answer;
 use crate::error::Error;
-use crate::input;
 use crate::interrupt::Interrupt;
-use crate::report::text::{optional, times};
-use crate::stats::Sorted;
+use crate::output::{self, Artifact};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,11 +36,18 @@ Examples:
   analyze compare 'results/old-*' results/new-* a quoted glob, then runs
   analyze compare --base a --base b --new c --new d
   analyze compare old.csv new.csv               two files, one run each
-  analyze compare results/old results/new --json | jq .figures
+  analyze compare old new --same-within 5% --json | jq .figures
+  analyze compare native vm --despite-differences
 
 A run is a directory that host-writer wrote, or one of its CSVs. The run is the
-unit: what two runs of the same thing differ by is what a change is measured
-against, so that one run a side never tells.
+unit: a change is measured against what runs of the same thing differ by, so
+that one run a side never tells, and four is the least that can at 95 %.
+
+Verdicts: faster, slower, same (within --same-within), or cannot tell, with the
+number of runs that would. Runs that differ in accelerator, CPU, QEMU, mapping,
+loop or anything else that moves the figures are refused.
+
+Written with --out: comparison.json and comparison.txt.
 
 Exit status: 0 compared, whatever came of it, 1 could not be done, 2 wrong
 usage, 130 interrupted.";
@@ -50,17 +70,56 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with = "paths", requires = "base")]
     pub new: Vec<PathBuf>,
 
-    /// Print JSON instead of the report
+    /// Differences up to this are none
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = percent::share)]
+    pub same_within: f64,
+
+    /// How runs are judged.
+    #[command(flatten)]
+    pub judging: Judging,
+
+    /// Where to write comparison.json and comparison.txt; created if absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Print comparison.json instead of the report
     #[arg(long)]
     pub json: bool,
 }
 
+/// What compare and gate have in common.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Judging {
+    /// How often an interval is to hold the truth
+    #[arg(long, value_name = "PERCENT", default_value = "95%", value_parser = percent::level)]
+    pub level: f64,
+
+    /// Compare runs that differ in what matters, or have no run.json, with a
+    /// warning
+    #[arg(long)]
+    pub despite_differences: bool,
+}
+
+impl Judging {
+    /// Reads both sides and compares them.
+    fn compare(
+        &self,
+        [base, new]: [&[PathBuf]; 2],
+        same_within: f64,
+        interrupt: &Interrupt,
+    ) -> Result<Comparison, Error> {
+        let (base, new) = (one_run::load(base, interrupt)?, one_run::load(new, interrupt)?);
+        let standard = Standard { level: self.level, same_within };
+        Ok(Comparison::of(&base, &new, standard, self.despite_differences)?)
+    }
+}
+
 impl Args {
     /// The paths of both sides.
-    fn sides(&self) -> (&[PathBuf], &[PathBuf]) {
+    fn sides(&self) -> [&[PathBuf]; 2] {
         match self.paths.split_first() {
-            Some((base, new)) => (std::slice::from_ref(base), new),
-            None => (&self.base, &self.new),
+            Some((base, new)) => [std::slice::from_ref(base), new],
+            None => [&self.base, &self.new],
         }
     }
 }
@@ -68,24 +127,26 @@ impl Args {
 /// Compares the runs of both sides.
 ///
 /// # Errors
-/// When a side has no runs or a run cannot be read.
+/// When a side has no runs, a run cannot be read, or they may not be compared; when `--out` cannot be written.
 pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
-    let (base, new) = args.sides();
-    let median = |paths: &[PathBuf]| -> Result<Option<f64>, Error> {
-        let mut medians = Vec::new();
-        for paths in sides::expand(paths)? {
-            interrupt.check()?;
-            let summary = Analyzed::of(input::read_run(&paths)?).summary;
-            medians.extend(summary.latency.and_then(|latency| latency.p50_ns()).map(|ns| ns as f64));
+    let comparison = args.judging.compare(args.sides(), args.same_within, interrupt)?;
+    let report = render(&comparison);
+    let json = to_json(&comparison, args.out.as_deref())?;
+    let note = match &args.out {
+        None => None,
+        Some(out) => {
+            let artifacts = [
+                Artifact { name: "comparison.txt", bytes: report.clone().into_bytes() },
+                Artifact { name: "comparison.json", bytes: json.clone().into_bytes() },
+            ];
+            let written = output::write_all(out, &artifacts, interrupt)?;
+            (!args.json).then(|| format!("wrote {} files to {}", written.len(), out.display()))
         }
-        Ok(Sorted::new(medians).median())
     };
-    let (base, new) = (median(base)?, median(new)?);
-    let ratio = base.zip(new).map(|(base, new)| new / base);
-    let stdout = if args.json {
-        format!("{}\n", serde_json::json!({"base_p50_ns": base, "new_p50_ns": new, "ratio": ratio}))
-    } else {
-        format!("p50, ns: base {}, new {}, ratio {}\n", optional(base), optional(new), times(ratio))
-    };
-    Ok(Answer { stdout, note: None, exit_code: 0 })
+    Ok(Answer { stdout: if args.json { json } else { report }, note, exit_code: 0 })
+}
+
+fn to_json(comparison: &Comparison, out: Option<&Path>) -> Result<String, Error> {
+    let path = out.unwrap_or(Path::new("")).join("comparison.json");
+    comparison.to_json().map_err(|error| Error::Write { path, source: error.into() })
 }

@@ -3,10 +3,14 @@
 mod bad_input;
 mod browser;
 mod charts;
+mod compare;
 mod doorbell;
 mod doorbell_charts;
 mod experiment;
 mod formats;
+mod gate;
+mod history;
+mod many_runs;
 mod matrix;
 mod modes;
 mod report;
