@@ -36,7 +36,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
     let (answer, format) = match &cli.command {
         None => (report(&cli.report, &interrupt)?, cli.report.format.format()),
-        Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, Format::Text),
+        Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, args.format.format()),
         Some(Command::Gate(args)) => (gate::run(args, &interrupt)?, Format::Text),
         Some(Command::History(args)) => (history::run(args, &interrupt)?, Format::Text),
         Some(Command::Export(args)) => (export::run(args, &interrupt)?, Format::Text),

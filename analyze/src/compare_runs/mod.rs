@@ -5,6 +5,7 @@
 
 mod comparison;
 pub(crate) mod conditions;
+mod document;
 pub mod gate;
 pub(crate) mod one_run;
 pub(crate) mod percent;
@@ -32,6 +33,7 @@ use crate::charts::{self, Pictures};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Artifact};
+use crate::report::format::{Format, FormatArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,8 +52,8 @@ Verdicts: faster, slower, same (within --same-within), or cannot tell, with the
 number of runs that would. Runs that differ in accelerator, CPU, QEMU, mapping,
 loop or anything else that moves the figures are refused.
 
-Written with --out: comparison.json, comparison.txt and comparison_forest.png,
-which draws each figure's ratio with its interval.
+Written with --out: comparison.json, comparison.txt, comparison.html with the
+ratios drawn, and that picture as comparison_forest.png.
 
 Exit status: 0 compared, whatever came of it, 1 could not be done, 2 wrong
 usage, 130 interrupted.";
@@ -82,8 +84,8 @@ pub struct Args {
     #[command(flatten)]
     pub judging: Judging,
 
-    /// Where to write comparison.json, comparison.txt and the forest chart;
-    /// created if absent
+    /// Where to write comparison.json, comparison.txt, comparison.html and
+    /// comparison_forest.png; created if absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -91,9 +93,9 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
     pub pictures: Pictures,
 
-    /// Print comparison.json instead of the report
-    #[arg(long)]
-    pub json: bool,
+    /// What to print.
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// What compare and gate have in common.
@@ -139,21 +141,30 @@ impl Args {
 /// When a side has no runs, a run cannot be read, or they may not be compared; when `--out` cannot be written.
 pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
     let comparison = args.judging.compare(args.sides(), args.same_within, interrupt)?;
-    let report = render(&comparison);
     let json = to_json(&comparison, args.out.as_deref())?;
+    let failed = |name: &str, source: std::io::Error| Error::Write { path: name.into(), source };
+    let format = args.format.format();
     let note = match &args.out {
         None => None,
         Some(out) => {
             let mut artifacts = vec![
-                Artifact { name: "comparison.txt", bytes: report.clone().into_bytes() },
+                Artifact { name: "comparison.txt", bytes: render(&comparison).into_bytes() },
                 Artifact { name: "comparison.json", bytes: json.clone().into_bytes() },
+                Artifact { name: "comparison.html", bytes: document::html(&comparison)?.into_bytes() },
             ];
             artifacts.extend(charts::artifacts(&[picture(&comparison)], args.pictures, interrupt)?);
             let written = output::write_all(out, &artifacts, interrupt)?;
-            (!args.json).then(|| format!("wrote {} files to {}", written.len(), out.display()))
+            (format == Format::Text).then(|| format!("wrote {} files to {}", written.len(), out.display()))
         }
     };
-    Ok(Answer { stdout: if args.json { json } else { report }, note, exit_code: 0 })
+    let stdout = match format {
+        Format::Text => render(&comparison),
+        Format::Json => json,
+        Format::Csv => document::csv(&comparison).map_err(|error| failed("the CSV", error.into()))?,
+        Format::Md => document::markdown(&comparison),
+        Format::Html => document::html(&comparison)?,
+    };
+    Ok(Answer { stdout, note, exit_code: 0 })
 }
 
 fn to_json(comparison: &Comparison, out: Option<&Path>) -> Result<String, Error> {

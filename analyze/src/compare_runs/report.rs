@@ -24,7 +24,7 @@ pub fn render(comparison: &Comparison) -> String {
     out += &shift(comparison);
     out += &told_differences(comparison);
     out += &heading("HOW TO READ THIS");
-    out += &notes(comparison);
+    out += &notes(comparison).iter().map(|note| wrapped("  - ", note)).collect::<String>();
     out
 }
 
@@ -78,7 +78,7 @@ fn verdict(comparison: &Comparison) -> String {
 }
 
 /// What became of a figure, in words.
-fn sentence(figure: &Compared) -> String {
+pub(super) fn sentence(figure: &Compared) -> String {
     let medians = format!(
         "{} in base, {} in new",
         value(figure.id.unit, figure.base_median),
@@ -93,7 +93,7 @@ fn sentence(figure: &Compared) -> String {
     }
 }
 
-fn tally(comparison: &Comparison) -> String {
+pub(super) fn tally(comparison: &Comparison) -> String {
     let mut parts: Vec<String> = Vec::new();
     for verdict in [Verdict::Slower, Verdict::Faster, Verdict::Same, Verdict::CannotTell] {
         let count = comparison.count(verdict);
@@ -115,7 +115,7 @@ fn tally(comparison: &Comparison) -> String {
     )
 }
 
-fn value(unit: Unit, figure: f64) -> String {
+pub(super) fn value(unit: Unit, figure: f64) -> String {
     match unit {
         Unit::Ns => duration(figure),
         Unit::GbPerS => format!("{} GB/s", four_digits(figure)),
@@ -133,7 +133,7 @@ fn ends(interval: Interval) -> String {
     format!("{} to {}", four_digits(interval.low), four_digits(interval.high))
 }
 
-fn interval_title(comparison: &Comparison) -> String {
+pub(super) fn interval_title(comparison: &Comparison) -> String {
     let reached = comparison.figures.first().map_or(0.0, |figure| figure.interval.level);
     let asked = comparison.standard.level;
     if comparison.is_one_a_side() {
@@ -196,7 +196,7 @@ fn ranks(comparison: &Comparison) -> String {
     out
 }
 
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") }
 }
 
@@ -229,7 +229,7 @@ fn told_differences(comparison: &Comparison) -> String {
     heading("THE RUNS ALSO DIFFER IN") + &lines.collect::<String>()
 }
 
-fn notes(comparison: &Comparison) -> String {
+pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     let same = percent::shown(comparison.standard.same_within);
     let mut notes = vec![
         "base and new are medians over runs; the ratio is the median of the ratios of all pairs of runs, and so need not be \
@@ -252,5 +252,5 @@ fn notes(comparison: &Comparison) -> String {
                 .to_owned(),
         );
     }
-    notes.iter().map(|note| wrapped("  - ", note)).collect()
+    notes
 }

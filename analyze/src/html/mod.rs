@@ -10,7 +10,7 @@ mod tables;
 use crate::analysis::{Analysis, Analyzed};
 use crate::charts::{FONT_CSS, Picture};
 use crate::error::Error;
-use crate::report::concern;
+use crate::report::concern::{self, Concern};
 use crate::report::document::{Section, sections};
 use crate::report::figures::Figures;
 use crate::report::verdict::Verdict;
@@ -25,7 +25,8 @@ const SCRIPT: &str = include_str!("report.js");
 const SCRIPT_SHA256: &str = include_str!("report.js.sha256");
 
 /// Where charts go, by the beginning of their name; any other goes to the end.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
+    ("comparison", "figures"),
     ("latency", "latency"),
     ("doorbell", "doorbells"),
     ("bandwidth", "bandwidth"),
@@ -33,32 +34,118 @@ const PLACES: [(&str, &str); 5] = [
     ("frame", "bandwidth"),
 ];
 
-/// The page.
+/// What a page is filled with.
+pub(crate) struct Page {
+    pub(crate) title: String,
+    /// What it is about: names, each with a path and more.
+    pub(crate) about: Vec<[String; 3]>,
+    /// What happened, and whether to believe it.
+    pub(crate) verdict: [String; 2],
+    pub(crate) concerns: Vec<Concern>,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) notes: Vec<String>,
+    /// Folded at its end, as HTML.
+    pub(crate) end: String,
+}
+
+/// The report about a run.
 ///
 /// # Errors
 /// [`Error::Draw`] naming the picture.
 pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) -> Result<String, Error> {
-    let title = escaped(&title(analysis));
-    let sections = sections(analysis, figures);
-    let mut body = header(analysis, &title);
-    body += &verdict(analysis);
-    body += &doubts(analysis);
-    body += &contents(&sections);
-    for section in &sections {
-        let (id, heading) = (section.id, escaped(&section.title));
-        let charts = figures_of(charts, |chart| place(chart) == Some(id))?;
-        let blocks = tables::blocks(section);
-        body += &format!("<section id=\"{id}\">\n<h2>{heading}</h2>\n{blocks}{charts}</section>\n");
-    }
-    let is_shown = |chart: &Picture<'_>| sections.iter().any(|section| place(chart) == Some(section.id));
-    let others = figures_of(charts, |chart| !is_shown(chart))?;
-    if !others.is_empty() {
-        body += &format!("<section id=\"charts\">\n<h2>More charts</h2>\n{others}</section>\n");
-    }
-    body += &reading(analysis);
+    let verdict = Verdict::of(analysis);
     let folded: String = analysis.runs().map(of_provenance).collect();
-    body += &format!("<section id=\"provenance\">\n{folded}</section>\n");
-    Ok(page(&title, &body))
+    Page {
+        title: title(analysis),
+        about: analysis.runs().map(about).collect(),
+        verdict: [verdict.happened, verdict.belief],
+        concerns: concern::all(analysis),
+        sections: sections(analysis, figures),
+        notes: notes(analysis).into_iter().map(str::to_owned).collect(),
+        end: format!("<section id=\"provenance\">\n{folded}</section>\n"),
+    }
+    .render(charts)
+}
+
+impl Page {
+    /// The page, with each chart in the section that its name begins with, or at the end.
+    pub(crate) fn render(&self, charts: &[Picture<'_>]) -> Result<String, Error> {
+        let title = escaped(&self.title);
+        let mut body = self.header();
+        body += &self.verdict();
+        body += &self.doubts();
+        body += &self.contents();
+        for section in &self.sections {
+            let (id, heading) = (section.id, escaped(&section.title));
+            let charts = figures_of(charts, |chart| place(chart) == Some(id))?;
+            let blocks = tables::blocks(section);
+            body += &format!("<section id=\"{id}\">\n<h2>{heading}</h2>\n{blocks}{charts}</section>\n");
+        }
+        let is_shown =
+            |chart: &Picture<'_>| self.sections.iter().any(|section| place(chart) == Some(section.id));
+        let others = figures_of(charts, |chart| !is_shown(chart))?;
+        if !others.is_empty() {
+            body += &format!("<section id=\"charts\">\n<h2>More charts</h2>\n{others}</section>\n");
+        }
+        body += &self.reading();
+        body += &self.end;
+        Ok(page(&title, &body))
+    }
+
+    fn header(&self) -> String {
+        let line = |[name, path, more]: &[String; 3]| {
+            let [name, path, more] = [name, path, more].map(|text| escaped(text));
+            format!("<li>{name}: <code>{path}</code>{more}</li>\n")
+        };
+        let lines: String = self.about.iter().map(line).collect();
+        let title = escaped(&self.title);
+        format!("<header>\n<h1>{title}</h1>\n<ul class=\"runs\">\n{lines}</ul>\n</header>\n")
+    }
+
+    fn verdict(&self) -> String {
+        let gravest = self.concerns.iter().map(|concern| concern.severity).min();
+        let level = gravest.map_or("clean", concern::name);
+        let [happened, belief] = self.verdict.each_ref().map(|text| escaped(text));
+        format!(
+            "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n\
+             <p class=\"belief\">{belief}</p>\n</section>\n"
+        )
+    }
+
+    fn doubts(&self) -> String {
+        let line = |concern: &Concern| {
+            let (text, advice) = (escaped(&concern.text), escaped(&concern.advice));
+            let level = concern::name(concern.severity);
+            format!(
+                "<li class=\"{level}\"><strong>{level}</strong> {text} <span class=\"advice\">{advice}</span></li>\n"
+            )
+        };
+        let lines: String = self.concerns.iter().map(line).collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        format!(
+            "<section id=\"warnings\" aria-label=\"Warnings\">\n<h2>What to doubt</h2>\n<ul>\n{lines}</ul>\n</section>\n"
+        )
+    }
+
+    fn contents(&self) -> String {
+        let link = |id: &str, title: &str| format!("<li><a href=\"#{id}\">{}</a></li>\n", escaped(title));
+        let mut links: String =
+            self.sections.iter().map(|section| link(section.id, &section.title)).collect();
+        links += &link("reading", "How to read this");
+        if !self.end.is_empty() {
+            links += &link("provenance", "Provenance");
+        }
+        format!("<nav aria-label=\"Contents\">\n<ul>\n{links}</ul>\n</nav>\n")
+    }
+
+    fn reading(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
+        format!(
+            "<section id=\"reading\">\n<details><summary>How to read this</summary>\n<ul>\n{notes}</ul>\n</details>\n</section>\n"
+        )
+    }
 }
 
 fn figures_of(charts: &[Picture<'_>], wanted: impl Fn(&Picture<'_>) -> bool) -> Result<String, Error> {
@@ -91,69 +178,16 @@ fn title(analysis: &Analysis) -> String {
     }
 }
 
-fn header(analysis: &Analysis, title: &str) -> String {
-    let run = |analyzed: &Analyzed| {
-        let json = analyzed.run.provenance.as_ref().map(|provenance| &provenance.run);
-        let taken = json
-            .and_then(|run| run.started_utc.clone())
-            .map_or_else(String::new, |utc| format!(", taken {utc}"));
-        let load = analyzed.title();
-        format!(
-            "<li>{}: <code>{}</code>{}</li>\n",
-            escaped(&load),
-            escaped(&analyzed.summary.directory),
-            escaped(&taken)
-        )
-    };
-    let runs: String = analysis.runs().map(run).collect();
-    format!("<header>\n<h1>{title}</h1>\n<ul class=\"runs\">\n{runs}</ul>\n</header>\n")
-}
-
-fn verdict(analysis: &Analysis) -> String {
-    let verdict = Verdict::of(analysis);
-    let level = verdict.gravest.map_or("clean", concern::name);
-    let (happened, belief) = (escaped(&verdict.happened), escaped(&verdict.belief));
-    format!(
-        "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n\
-         <p class=\"belief\">{belief}</p>\n</section>\n"
-    )
-}
-
-fn doubts(analysis: &Analysis) -> String {
-    let line = |concern: &concern::Concern| {
-        let (text, advice) = (escaped(&concern.text), escaped(&concern.advice));
-        let level = concern::name(concern.severity);
-        format!(
-            "<li class=\"{level}\"><strong>{level}</strong> {text} <span class=\"advice\">{advice}</span></li>\n"
-        )
-    };
-    let lines: String = concern::all(analysis).iter().map(line).collect();
-    if lines.is_empty() {
-        return lines;
-    }
-    format!(
-        "<section id=\"warnings\" aria-label=\"Warnings\">\n<h2>What to doubt</h2>\n<ul>\n{lines}</ul>\n</section>\n"
-    )
-}
-
-fn contents(sections: &[Section]) -> String {
-    let link = |id: &str, title: &str| format!("<li><a href=\"#{id}\">{}</a></li>\n", escaped(title));
-    let mut links: String = sections.iter().map(|section| link(section.id, &section.title)).collect();
-    links += &link("reading", "How to read this");
-    links += &link("provenance", "Provenance");
-    format!("<nav aria-label=\"Contents\">\n<ul>\n{links}</ul>\n</nav>\n")
+/// A run's name, its directory, and when it was taken.
+fn about(analyzed: &Analyzed) -> [String; 3] {
+    let json = analyzed.run.provenance.as_ref().map(|provenance| &provenance.run);
+    let taken = json.and_then(|run| run.started_utc.as_ref());
+    let taken = taken.map_or_else(String::new, |utc| format!(", taken {utc}"));
+    [analyzed.title(), analyzed.summary.directory.clone(), taken]
 }
 
 fn place(chart: &Picture<'_>) -> Option<&'static str> {
     PLACES.iter().find(|(begin, _)| chart.name.starts_with(begin)).map(|(_, section)| *section)
-}
-
-fn reading(analysis: &Analysis) -> String {
-    let notes: String =
-        notes(analysis).into_iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
-    format!(
-        "<section id=\"reading\">\n<details><summary>How to read this</summary>\n<ul>\n{notes}</ul>\n</details>\n</section>\n"
-    )
 }
 
 /// Where, on what and how a run was taken: in sentences, and its run.json word for word.

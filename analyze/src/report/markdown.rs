@@ -7,20 +7,30 @@ use super::provenance;
 use super::verdict::Verdict;
 use crate::analysis::{Analysis, Analyzed};
 
-/// The whole report.
+/// The report about a run.
 #[must_use]
 pub fn render(analysis: &Analysis, figures: &Figures) -> String {
     let verdict = Verdict::of(analysis);
-    let mut out = format!("## ivshmem: {}\n\n", escaped(&title(analysis)));
-    out += &format!("**{}** {}\n", escaped(&verdict.happened), escaped(&verdict.belief));
-    out += &doubts(&concern::all(analysis));
-    for section in sections(analysis, figures) {
-        out += &of_section(&section);
-    }
+    let concerns = concern::all(analysis);
+    let mut out = of_parts(
+        &title(analysis),
+        [&verdict.happened, &verdict.belief],
+        &concerns,
+        &sections(analysis, figures),
+    );
     for analyzed in analysis.runs() {
         out += &of_provenance(analyzed);
     }
     out
+}
+
+/// A verdict, what there is to doubt, and sections.
+#[must_use]
+pub fn of_parts(title: &str, verdict: [&str; 2], concerns: &[Concern], sections: &[Section]) -> String {
+    let [happened, belief] = verdict.map(escaped);
+    let mut out = format!("## ivshmem: {}\n\n**{happened}** {belief}\n", escaped(title));
+    out += &doubts(concerns);
+    out + &sections.iter().map(of_section).collect::<String>()
 }
 
 fn title(analysis: &Analysis) -> String {

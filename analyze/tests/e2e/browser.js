@@ -6,7 +6,7 @@ const figure = (key) => key.split(".").reduce((value, part) => (value === undefi
 
 // A number as the report writes it, in the unit of the key: "48.22 µs" is 48,220 of something that ends with _ns.
 const read = (text) => {
-  const match = /^(-?[\d,.]+(?:e-?\d+)?)(?: (ns|µs|ms|s|%|×))?$/.exec(text);
+  const match = /^(-?[\d,.]+(?:e-?\d+)?)(?: (ns|µs|ms|s|%|×|GB\/s))?$/.exec(text);
   if (!match) return null;
   const scale = { ns: 1, µs: 1e3, ms: 1e6, s: 1e9, "%": 0.01 }[match[2]] ?? 1;
   return Number(match[1].replaceAll(",", "")) * scale;

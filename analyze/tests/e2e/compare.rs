@@ -229,6 +229,12 @@ fn what_is_written_is_what_is_printed() {
         assert!(svg.contains(label), "{label}: {svg}");
     }
     assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.json")).unwrap(), json);
+    let html = scene.stdout(&["compare", "old", "new", "--out", "out/deep", "--format", "html"]);
+    assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.html")).unwrap(), html);
+    let names = ["comparison.html", "comparison.json", "comparison.txt", "comparison_forest.png"];
+    assert_eq!(scene.names("out/deep"), names);
+    insta::assert_snapshot!("compare_csv", scene.stdout(&["compare", "old", "new", "--format", "csv"]));
+    insta::assert_snapshot!("compare_md", scene.stdout(&["compare", "old", "new", "--format", "md"]));
     scene.file("taken", "");
     assert!(
         scene.error(&["compare", "old", "new", "--out", "taken"]).starts_with("analyze: taken: cannot write")
