@@ -17,10 +17,9 @@ const LEAST_SHARE: f64 = 0.01;
 const DEEPEST_VALLEY: f64 = 0.5;
 /// The difference of the lower one and the valley is at least so many standard deviations of a count.
 const DEVIATIONS: f64 = 4.0;
-/// Points of the density in a bandwidth, and points at most.
+/// Points of the density in a bandwidth, and points at most; the coarsest bandwidth, where the clock's steps demand one.
 const POINTS_A_BANDWIDTH: f64 = 4.0;
 const MOST_POINTS: f64 = 16_384.0;
-/// The coarsest bandwidth, where the clock's steps demand one.
 const COARSEST: f64 = 0.5;
 
 /// A place where samples gather.
@@ -112,9 +111,10 @@ impl Density {
         let steps = (step_ns(all) / at(500)).min(COARSEST);
         let bandwidth = silverman.max(steps).max(1e-3);
         let margin = 4.0 * bandwidth;
-        let start = low.ln() - margin;
-        let length = high.ln() + margin - start;
+        let length = high.ln() - low.ln() + 2.0 * margin;
         let step = (bandwidth / POINTS_A_BANDWIDTH).max(length / MOST_POINTS);
+        // By half a step, so that the smallest value is not at an edge, where rounding would choose its side.
+        let start = low.ln() - margin - step / 2.0;
         let counts = counts(all, start, step, (length / step).ceil() as usize);
         let kernel = kernel(bandwidth / step);
         let reach = kernel.len() / 2;
