@@ -7,7 +7,11 @@ use crate::compare::{Ratio, ratios};
 use crate::doorbell::{Cell, Doorbells};
 use crate::doubt::Doubt;
 use crate::input::{Relation, Run, Runs};
+use crate::stats::Sorted;
+use crate::stats::random::DEFAULT_SEED;
+use crate::stats::shape::Shape;
 use crate::summary::RunSummary;
+use crate::timeline::Timeline;
 
 /// Schema of summary.json.
 pub const SUMMARY_SCHEMA: &str = "ivshmem-summary/1";
@@ -19,6 +23,8 @@ pub struct Analyzed {
     pub run: Run,
     /// Its figures.
     pub summary: RunSummary,
+    /// What its round trips say together; `None` without samples.
+    pub shape: Option<Shape>,
     /// Reasons to doubt them.
     pub doubts: Vec<Doubt>,
     /// Its name where there is little room: `VM`, `native`, `loaded`, `idle`.
@@ -45,9 +51,10 @@ impl Analyzed {
     #[must_use]
     pub fn of(run: Run) -> Self {
         let summary = RunSummary::of(&run);
-        let doubts = Doubt::of(&run, &summary);
+        let shape = shape(&run);
+        let doubts = Doubt::of(&run, &summary, shape.as_ref());
         let short = if run.is_native() { "native" } else { "VM" };
-        Self { run, summary, doubts, short }
+        Self { run, summary, shape, doubts, short }
     }
 
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
@@ -73,6 +80,14 @@ impl Analyzed {
             None => machine,
         }
     }
+}
+
+/// The shape of the times to PROCESSED.
+fn shape(run: &Run) -> Option<Shape> {
+    let latency = run.latency.as_ref().filter(|latency| !latency.samples.is_empty())?;
+    let samples: Vec<u64> = latency.samples.iter().map(|sample| sample.processed_ns).collect();
+    let sorted = Sorted::new(samples.clone());
+    Some(Shape::of(&samples, &sorted, Timeline::of(run).as_ref(), DEFAULT_SEED))
 }
 
 impl Analysis {
@@ -127,6 +142,7 @@ struct WireSummary<'a> {
 struct WireRun<'a> {
     #[serde(flatten)]
     summary: &'a RunSummary,
+    shape: Option<&'a Shape>,
     doubts: &'a [Doubt],
     provenance: Option<&'a Value>,
 }
@@ -134,6 +150,7 @@ struct WireRun<'a> {
 impl<'a> WireRun<'a> {
     fn of(analyzed: &'a Analyzed) -> Self {
         let provenance = analyzed.run.provenance.as_ref().map(|p| &p.verbatim);
-        Self { summary: &analyzed.summary, doubts: &analyzed.doubts, provenance }
+        let shape = analyzed.shape.as_ref();
+        Self { summary: &analyzed.summary, shape, doubts: &analyzed.doubts, provenance }
     }
 }

@@ -1,8 +1,9 @@
 //! Turns the toolkit's CSVs into percentiles, charts and a report; depends on files, never on a live VM.
 //!
-//! [`input`] reads, [`summary`] counts, [`doubt`] warns, [`compare`] divides, [`doorbell`] sets ways to wait side by side,
-//! [`report`] and [`charts`] show, [`output`] writes. [`matrix`] does the same for many runs of one experiment side by side,
-//! [`compare_runs`] tells whether runs before and after differ, [`history`] where a series of them changed.
+//! [`input`] reads, [`summary`] counts, [`stats`] says how sure it is, [`doubt`] warns, [`compare`] divides, [`doorbell`] sets
+//! ways to wait side by side, [`report`] and [`charts`] show, [`output`] writes. [`matrix`] does the same for many runs of one
+//! experiment side by side, [`compare_runs`] tells whether runs before and after differ, [`history`] where a series of them
+//! changed.
 
 pub mod analysis;
 pub mod answer;
@@ -25,6 +26,7 @@ pub mod roof;
 pub mod stats;
 pub mod stream;
 pub mod summary;
+pub mod timeline;
 
 use std::path::{Path, PathBuf};
 

@@ -123,7 +123,7 @@ impl OneRun {
             provenance: run.provenance.as_ref().map(|p| p.verbatim.clone()),
             figures,
             deciles: of_deciles,
-            doubts: Doubt::of(run, &summary),
+            doubts: Doubt::of(run, &summary, None),
         }
     }
 

@@ -53,7 +53,7 @@ fn verdict(comparison: &Comparison) -> String {
     let all =
         comparison.base.iter().map(|run| ("base", run)).chain(comparison.new.iter().map(|run| ("new", run)));
     let doubts: Vec<_> =
-        all.flat_map(|(side, run)| run.doubts.iter().map(move |doubt| (side, run, doubt))).collect();
+        all.flat_map(|(side, run)| run.grave_doubts().map(move |doubt| (side, run, doubt))).collect();
     let mut told: Vec<&str> = Vec::new();
     for (_, run, doubt) in &doubts {
         if told.contains(&doubt.code()) {
@@ -72,7 +72,8 @@ fn verdict(comparison: &Comparison) -> String {
             runs("new"),
             comparison.new.len()
         );
-        out += &wrapped("  ! ", &format!("{counts}, the first of them {}: {doubt}", run.run));
+        out +=
+            &wrapped("  ! ", &format!("{counts}, the first of them {}: {doubt} {}", run.run, doubt.advice()));
     }
     out
 }

@@ -5,11 +5,12 @@ mod comparison;
 mod doorbell;
 mod latency;
 mod provenance;
+mod shape;
 mod stream;
 pub mod text;
 
 use crate::analysis::{Analysis, Analyzed};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, Severity};
 use crate::input::Setup;
 use crate::latency_summary::LatencySummary;
 use text::{WIDTH, heading, plural, wrapped};
@@ -35,6 +36,10 @@ pub fn render(analysis: &Analysis) -> String {
     for analyzed in analysis.runs() {
         if let Some(summary) = &analyzed.summary.latency {
             out += &latency::section(&analyzed.title(), summary, analyzed.run.latency_plan());
+            out += &analyzed
+                .shape
+                .as_ref()
+                .map_or_else(String::new, |s| shape::section(&analyzed.title(), summary, s));
         }
     }
     if let Some(doorbells) = &analysis.doorbells {
@@ -76,8 +81,11 @@ fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
 
 fn doubts(analyzed: &Analyzed, name_the_run: bool) -> String {
     let name = if name_the_run { format!("{}: ", analyzed.title()) } else { String::new() };
-    let lines: String =
-        analyzed.doubts.iter().map(|doubt| wrapped("  ! ", &format!("{name}{doubt}"))).collect();
+    let line = |doubt: &Doubt| {
+        let mark = if doubt.severity() == Severity::Note { "  - " } else { "  ! " };
+        wrapped(mark, &format!("{name}{doubt} {}", doubt.advice()))
+    };
+    let lines: String = analyzed.doubts.iter().map(line).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
@@ -107,6 +115,13 @@ fn notes(analysis: &Analysis) -> String {
         notes.push(
             "A percentile is the nearest rank: of n samples in ascending order, p is the ceil(p / 100 × n)-th. One \
              with fewer than 10 samples beyond it is n/a.",
+        );
+    }
+    if analysis.runs().filter_map(|a| a.shape.as_ref()).any(|shape| shape.intervals.named().next().is_some())
+    {
+        notes.push(
+            "An interval holds the true figure of 19 runs in 20, as far as this one run can tell (block bootstrap): \
+             another run may differ by more. docs/analysis.md explains every statistic.",
         );
     }
     if frames().next().is_some() {

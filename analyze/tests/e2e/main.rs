@@ -13,3 +13,4 @@ mod matrix;
 mod modes;
 mod report;
 mod scene;
+mod shape;

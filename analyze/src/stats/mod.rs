@@ -1,14 +1,30 @@
-//! Exact statistics of samples.
+//! Exact statistics of samples; in the modules, what they say of a whole run, [`shape::Shape`], and of
+//! several runs: [`rank`], [`ratio`], [`shift`], [`change_points`].
 //!
 //! A percentile is the nearest-rank one: of n samples in ascending order, the p-th percentile is the
 //! ceil(p / 100 × n)-th. It is always a value that was measured. Hyndman and Fan (1996), "Sample quantiles in
 //! statistical packages", call it type 1, numpy `inverted_cdf`; HdrHistogram uses the same rank.
 
+pub mod autocorrelation;
+pub mod block_length;
+pub mod bootstrap;
+pub mod cells;
 pub mod change_points;
+pub mod drift;
 pub mod gaussian;
+pub mod jitter;
+pub mod modes;
+pub mod normal;
+pub mod order_table;
+pub mod outliers;
+pub mod periodicity;
+pub mod random;
 pub mod rank;
 pub mod ratio;
+pub mod resamples;
+pub mod shape;
 pub mod shift;
+pub mod warm_up;
 
 use serde::Serialize;
 
@@ -22,6 +38,8 @@ pub struct Percentile(u32);
 impl Percentile {
     /// The median.
     pub const P50: Self = Self(5000);
+    /// 90 of 100 samples are no larger.
+    pub const P90: Self = Self(9000);
     /// 95 of 100 samples are no larger.
     pub const P95: Self = Self(9500);
     /// 99 of 100 samples are no larger.
@@ -29,7 +47,10 @@ impl Percentile {
     /// 999 of 1,000 samples are no larger.
     pub const P99_9: Self = Self(9990);
     /// Those a report shows, in order.
-    pub const REPORTED: [Self; 6] = [Self::P50, Self(9000), Self::P95, Self::P99, Self::P99_9, Self(9999)];
+    pub const REPORTED: [Self; 6] = [Self::P50, Self::P90, Self::P95, Self::P99, Self::P99_9, Self(9999)];
+
+    /// Those that a writer's histogram has.
+    pub const IN_HISTOGRAM: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P99_9];
 
     /// From hundredths of a percent, 1 to 10,000; `None` outside.
     #[must_use]
@@ -47,6 +68,13 @@ impl Percentile {
     #[must_use]
     pub fn name(self) -> String {
         format!("p{}", f64::from(self.0) / 100.0)
+    }
+
+    /// How many samples there must be so that [`MIN_SAMPLES_BEYOND`] lie beyond it; of the 100th none are enough.
+    #[must_use]
+    pub fn samples_needed(self) -> u64 {
+        let beyond = u64::from(10_000 - self.0);
+        if beyond == 0 { u64::MAX } else { (MIN_SAMPLES_BEYOND as u64 * 10_000).div_ceil(beyond) }
     }
 
     /// Its rank among `count` samples, from 1; 0 if there are none.
@@ -183,6 +211,7 @@ mod tests {
             for percentile in Percentile::REPORTED {
                 let beyond = count - percentile.rank(count);
                 prop_assert_eq!(sorted.percentile(percentile).is_some(), beyond >= 10);
+                prop_assert_eq!(count as u64 >= percentile.samples_needed(), beyond >= 10);
             }
         }
     }
@@ -192,6 +221,19 @@ mod tests {
         // Worked example of the nearest-rank method, Wikipedia, "Percentile".
         let sorted = Sorted::new(vec![15, 20, 35, 40, 50]);
         for (hundredths, expected) in [(500, 15), (3000, 20), (4000, 20), (5000, 35), (10_000, 50)] {
+            assert_eq!(sorted.nearest_rank(Percentile(hundredths)), Some(expected));
+        }
+    }
+
+    #[test]
+    fn hdrhistograms_published_example() {
+        // HistogramDataAccessTest of HdrHistogram for Java: 10,000 samples of 1 ms, then one of 100 s with those that it held
+        // up, 10 ms apart; there in microseconds and to 0.1 %.
+        let stalled = (1..=10_000_u64).map(|i| i * 10_000);
+        let sorted = Sorted::new(std::iter::repeat_n(1_000, 10_000).chain(stalled).collect());
+        let expected =
+            [(3000, 1_000), (5000, 1_000), (7500, 50_000_000), (9000, 80_000_000), (9900, 98_000_000)];
+        for (hundredths, expected) in expected {
             assert_eq!(sorted.nearest_rank(Percentile(hundredths)), Some(expected));
         }
     }

@@ -1,0 +1,175 @@
+//! Finds a percentile in each of a thousand resamples without making one: how many samples of each cell are no larger than each
+//! of some candidate values is counted once, and a resample's percentile is the smallest candidate with enough of them.
+//!
+//! Candidates are the distinct samples around the percentile's rank, all of them where they are few and evenly spaced ranks
+//! otherwise, a hundredth of the interval's width apart or less. Where a resample's percentile lies outside, the table is
+//! made again from ranks further out, so no resample is cut off.
+
+use super::cells::Cells;
+use super::resamples::{Resamples, dot};
+use super::{Percentile, Sorted};
+
+/// Candidates at most.
+const CANDIDATES: usize = 512;
+
+/// Standard deviations of the rank that the first table reaches to either side.
+const FIRST_REACH: f64 = 5.0;
+
+/// How many samples of each cell are no larger than each candidate: a row for each candidate, in ascending order.
+#[derive(Debug)]
+pub struct OrderTable {
+    candidates_ns: Vec<u64>,
+    counts: Vec<i16>,
+    cells: usize,
+}
+
+impl OrderTable {
+    /// The nearest-rank `percentile` of each resample of `samples_ns`, whose rank in them has the standard deviation
+    /// `rank_deviation`; nothing where there are no samples.
+    #[must_use]
+    pub fn resampled(
+        samples_ns: &[u64],
+        sorted: &Sorted<u64>,
+        cells: Cells,
+        percentile: Percentile,
+        rank_deviation: f64,
+        resamples: &Resamples,
+    ) -> Vec<f64> {
+        let Some(middle) = percentile.rank(samples_ns.len()).checked_sub(1) else { return Vec::new() };
+        let sizes: Vec<i16> = cells.ranges().map(|range| range.len() as i16).collect();
+        let mut reach = (rank_deviation * FIRST_REACH).ceil() as usize + 8;
+        loop {
+            let (candidates_ns, is_all_below) = candidates(sorted.as_slice(), middle, reach);
+            let table = Self::count(samples_ns, cells, candidates_ns);
+            let found = resamples.iter().map(|drawn| {
+                let wanted = percentile.rank(dot(&sizes, drawn) as usize);
+                let place = table.place(drawn, wanted as i32);
+                let value = table.candidates_ns.get(place).map(|ns| *ns as f64);
+                value.filter(|_| place > 0 || is_all_below)
+            });
+            if let Some(values) = found.collect() {
+                return values;
+            }
+            reach *= 4;
+        }
+    }
+
+    fn count(samples_ns: &[u64], cells: Cells, candidates_ns: Vec<u64>) -> Self {
+        let columns = cells.count();
+        let mut counts = vec![0_i16; candidates_ns.len() * columns];
+        let (first, last) = (candidates_ns[0], candidates_ns[candidates_ns.len() - 1]);
+        for (column, range) in cells.ranges().enumerate() {
+            let mut below = 0;
+            for ns in &samples_ns[range] {
+                below += i16::from(*ns <= first);
+                if *ns > first && *ns <= last {
+                    let row = candidates_ns.partition_point(|candidate| candidate < ns);
+                    counts[row * columns + column] += 1;
+                }
+            }
+            counts[column] = below;
+        }
+        for row in 1..candidates_ns.len() {
+            let (above, this) = counts.split_at_mut(row * columns);
+            let previous = &above[(row - 1) * columns..];
+            this[..columns].iter_mut().zip(previous).for_each(|(count, before)| *count += before);
+        }
+        Self { candidates_ns, counts, cells: columns }
+    }
+
+    /// The first candidate with at least `wanted` samples of a resample no larger; one past the last if none has.
+    fn place(&self, drawn: &[i16], wanted: i32) -> usize {
+        let (mut low, mut high) = (0, self.candidates_ns.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let row = &self.counts[middle * self.cells..][..self.cells];
+            if dot(row, drawn) < wanted { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+/// Distinct values of at most [`CANDIDATES`] ranks within `reach` of `middle`, before them the next smaller value; and
+/// whether there is no smaller value than the first.
+fn candidates(sorted: &[u64], middle: usize, reach: usize) -> (Vec<u64>, bool) {
+    let first = middle.saturating_sub(reach);
+    let last = middle.saturating_add(reach).min(sorted.len() - 1);
+    let smaller = sorted[..first].partition_point(|ns| *ns < sorted[first]);
+    let steps = (last - first).clamp(1, CANDIDATES - 2);
+    let ranks = (0..=steps).map(|step| first + (last - first) * step / steps);
+    let mut values: Vec<u64> =
+        smaller.checked_sub(1).into_iter().chain(ranks).map(|rank| sorted[rank]).collect();
+    values.dedup();
+    (values, smaller == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The resample written out and sorted.
+    fn naive(samples: &[u64], cells: Cells, percentile: Percentile, drawn: &[i16]) -> f64 {
+        let mut resample = Vec::new();
+        for (range, count) in cells.ranges().zip(drawn) {
+            for _ in 0..*count {
+                resample.extend_from_slice(&samples[range.clone()]);
+            }
+        }
+        Sorted::new(resample).nearest_rank(percentile).unwrap() as f64
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn the_percentiles_are_those_of_the_resamples_written_out(
+            samples in prop::collection::vec(0_u64..400, 20..1500),
+            hundredths in 1_u32..=10_000,
+            reach in 0.0..20.0_f64,
+        ) {
+            let percentile = Percentile::from_hundredths(hundredths).unwrap();
+            let cells = Cells::of(samples.len());
+            let resamples = Resamples::draw(cells.count(), 3, 9);
+            let sorted = Sorted::new(samples.clone());
+            let found = OrderTable::resampled(&samples, &sorted, cells, percentile, reach, &resamples);
+            // At most 400 distinct values, so every one of them may be a candidate.
+            for (found, drawn) in found.iter().zip(resamples.iter()).step_by(50) {
+                prop_assert!((found - naive(&samples, cells, percentile, drawn)).abs() < 8.0);
+            }
+        }
+    }
+
+    #[test]
+    fn few_values_are_found_exactly() {
+        let mut random = Random::new(4);
+        let samples: Vec<u64> = (0..1500).map(|_| 100 + random.below(300) as u64).collect();
+        let cells = Cells::of(samples.len());
+        let resamples = Resamples::draw(cells.count(), 3, 9);
+        let sorted = Sorted::new(samples.clone());
+        for percentile in [Percentile::P50, Percentile::P90, Percentile::P99] {
+            let found = OrderTable::resampled(&samples, &sorted, cells, percentile, 20.0, &resamples);
+            let expected: Vec<f64> =
+                resamples.iter().map(|d| naive(&samples, cells, percentile, d)).collect();
+            assert_eq!(found, expected, "{}", percentile.name());
+        }
+    }
+
+    #[test]
+    fn a_table_that_does_not_reach_far_enough_is_made_again() {
+        let samples: Vec<u64> = (0..1000).collect();
+        let cells = Cells::of(samples.len());
+        let resamples = Resamples::draw(cells.count(), 1, 9);
+        let of = |reach| {
+            OrderTable::resampled(
+                &samples,
+                &Sorted::new(samples.clone()),
+                cells,
+                Percentile::P50,
+                reach,
+                &resamples,
+            )
+        };
+        assert_eq!(of(0.0), of(16.0));
+    }
+}
