@@ -238,10 +238,11 @@ fn notes(comparison: &Comparison) -> String {
             .to_owned(),
     ];
     if comparison.is_one_a_side() {
-        notes.push(format!(
+        notes.push(
             "The interval within runs is what the messages of these two runs leave open (95 %). What runs of the same \
              thing differ by is not in it, and is usually more: it is no ground for a verdict."
-        ));
+                .to_owned(),
+        );
     } else {
         notes.push(format!(
             "An interval holds every factor that Mann and Whitney's test of the runs would not reject. slower and faster: all \
