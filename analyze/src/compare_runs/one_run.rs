@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::sides::{RunPaths, expand};
-use crate::doubt::{Doubt, Severity};
+use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::input::{self, Run};
 use crate::interrupt::Interrupt;
@@ -121,10 +121,7 @@ impl OneRun {
             provenance: run.provenance.as_ref().map(|p| p.verbatim.clone()),
             figures,
             deciles: of_deciles,
-            doubts: Doubt::of(run, &summary, None)
-                .into_iter()
-                .filter(|doubt| doubt.severity() != Severity::Note)
-                .collect(),
+            doubts: Doubt::of(run, &summary, None),
         }
     }
 

@@ -53,7 +53,7 @@ fn verdict(comparison: &Comparison) -> String {
     let all =
         comparison.base.iter().map(|run| ("base", run)).chain(comparison.new.iter().map(|run| ("new", run)));
     let doubts: Vec<_> =
-        all.flat_map(|(side, run)| run.doubts.iter().map(move |doubt| (side, run, doubt))).collect();
+        all.flat_map(|(side, run)| run.grave_doubts().map(move |doubt| (side, run, doubt))).collect();
     let mut told: Vec<&str> = Vec::new();
     for (_, run, doubt) in &doubts {
         if told.contains(&doubt.code()) {
@@ -72,7 +72,8 @@ fn verdict(comparison: &Comparison) -> String {
             runs("new"),
             comparison.new.len()
         );
-        out += &wrapped("  ! ", &format!("{counts}, the first of them {}: {doubt}", run.run));
+        out +=
+            &wrapped("  ! ", &format!("{counts}, the first of them {}: {doubt} {}", run.run, doubt.advice()));
     }
     out
 }
@@ -237,10 +238,11 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
             .to_owned(),
     ];
     if comparison.is_one_a_side() {
-        notes.push(format!(
+        notes.push(
             "The interval within runs is what the messages of these two runs leave open (95 %). What runs of the same \
              thing differ by is not in it, and is usually more: it is no ground for a verdict."
-        ));
+                .to_owned(),
+        );
     } else {
         notes.push(format!(
             "An interval holds every factor that Mann and Whitney's test of the runs would not reject. slower and faster: all \

@@ -6,6 +6,7 @@ use super::Watch;
 use crate::compare_runs::Unit;
 use crate::compare_runs::conditions::setting;
 use crate::compare_runs::one_run::{Figure, FigureId, OneRun};
+use crate::doubt::{Doubt, Severity};
 use crate::stats::change_points::{LEAST_SERIES, change_points};
 use crate::stats::ratio::Ends;
 
@@ -106,6 +107,7 @@ impl Series {
 
 impl Point {
     fn of(run: &OneRun, figures: &[FigureId]) -> Self {
+        let grave = |doubt: &&Doubt| doubt.severity() < Severity::Note;
         let revision = run.provenance.as_ref().and_then(|p| p.pointer("/tool/git_revision")?.as_str());
         Self {
             run: run.path.display().to_string(),
@@ -113,7 +115,7 @@ impl Point {
             git_revision: revision.map(str::to_owned),
             values: figures.iter().map(|id| run.figure(&id.name).map(|figure| figure.value)).collect(),
             ends: figures.iter().map(|id| run.figure(&id.name)?.ends).collect(),
-            doubts: run.doubts.iter().map(crate::doubt::Doubt::code).collect(),
+            doubts: run.doubts.iter().filter(grave).map(Doubt::code).collect(),
         }
     }
 }

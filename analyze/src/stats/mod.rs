@@ -1,4 +1,5 @@
-//! Exact statistics of samples; in the modules, what they say of a whole run: [`shape::Shape`].
+//! Exact statistics of samples; in the modules, what they say of a whole run, [`shape::Shape`], and of
+//! several runs: [`rank`], [`ratio`], [`shift`], [`change_points`].
 //!
 //! A percentile is the nearest-rank one: of n samples in ascending order, the p-th percentile is the
 //! ceil(p / 100 × n)-th. It is always a value that was measured. Hyndman and Fan (1996), "Sample quantiles in
