@@ -82,9 +82,13 @@ pub(super) fn forest(comparison: &Comparison) -> Picture<'static> {
             Verdict::CannotTell => ForestVerdict::CannotTell,
         },
     };
+    let ends = match comparison.is_one_a_side() {
+        true => "interval within runs, which says nothing of other runs".to_owned(),
+        false => interval_title(comparison),
+    };
     let heading = ForestHeading {
         title: title(comparison),
-        facts: vec![format!("new over base, with the {}", interval_title(comparison))],
+        facts: vec![format!("new over base, with the {ends}")],
         same_within: Some(comparison.standard.same_within),
     };
     picture(heading, comparison.figures.iter().map(row).collect())
