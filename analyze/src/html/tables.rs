@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::escape::escaped;
 use crate::report::document::{Block, Section, Table};
 use crate::report::figures::Cell;
+use crate::report::text::NOT_AVAILABLE;
 
 /// What is under a section's heading.
 pub(super) fn blocks(section: &Section) -> String {
@@ -16,6 +17,7 @@ fn block(block: &Block) -> String {
         Block::Table(table) => of_table(table),
         Block::Facts(facts) => of_facts(facts),
         Block::Note(text) => format!("<p>{}</p>\n", escaped(text)),
+        Block::List(texts) if texts.is_empty() => String::new(),
         Block::List(texts) => {
             format!(
                 "<ul>\n{}</ul>\n",
@@ -69,7 +71,8 @@ fn cell(cell: &Cell) -> String {
             let plain = value.as_str().map_or_else(|| Value::to_string(value), str::to_owned);
             format!("<td data-key=\"{}\" data-value=\"{}\">{text}</td>", escaped(key), escaped(&plain))
         }
-        None => format!("<td class=\"none\">{text}</td>"),
+        None if cell.text == NOT_AVAILABLE => format!("<td class=\"none\">{text}</td>"),
+        None => format!("<td>{text}</td>"),
     }
 }
 

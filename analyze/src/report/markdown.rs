@@ -64,6 +64,7 @@ fn block(block: &Block) -> String {
             format!("\n{}", facts.iter().map(line).collect::<String>())
         }
         Block::Note(text) => format!("\n{}\n", escaped(text)),
+        Block::List(texts) if texts.is_empty() => String::new(),
         Block::List(texts) => {
             format!("\n{}", texts.iter().map(|text| format!("- {}\n", escaped(text))).collect::<String>())
         }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::block_length::BlockLength;
 use super::cells::Cells;
-use super::normal::{probability, student_95};
+use super::normal::{student_95, upper_tail};
 use super::order_table::OrderTable;
 use super::resamples::{RESAMPLES, Resamples};
 use super::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
@@ -112,7 +112,7 @@ impl Interval {
     fn of(estimate_ns: f64, mut resampled: Vec<f64>, blocks: usize) -> Self {
         resampled.sort_unstable_by(f64::total_cmp);
         let blocks = blocks as f64;
-        let share = probability(-(blocks / (blocks - 1.0)).sqrt() * student_95(blocks - 1.0));
+        let share = upper_tail((blocks / (blocks - 1.0)).sqrt() * student_95(blocks - 1.0));
         let beyond = ((share * RESAMPLES as f64).round() as usize).max(1) - 1;
         Self {
             estimate_ns,

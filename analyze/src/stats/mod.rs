@@ -13,7 +13,6 @@ pub mod change_points;
 #[cfg(test)]
 mod coverage;
 pub mod drift;
-pub mod gaussian;
 pub mod jitter;
 pub mod modes;
 pub mod normal;

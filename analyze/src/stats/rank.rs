@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::gaussian::upper_tail;
+use super::normal::upper_tail;
 
 /// With no more runs than this a side, and no ties, the test is exact.
 const EXACT_UP_TO: usize = 50;

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::gaussian::quantile;
+use super::normal::quantile;
 use super::rank::{Orders, is_exact};
 use super::{Percentile, Sorted};
 
