@@ -231,7 +231,13 @@ fn what_is_written_is_what_is_printed() {
     assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.json")).unwrap(), json);
     let html = scene.stdout(&["compare", "old", "new", "--out", "out/deep", "--format", "html"]);
     assert_eq!(fs::read_to_string(scene.path("out/deep/comparison.html")).unwrap(), html);
-    let names = ["comparison.html", "comparison.json", "comparison.txt", "comparison_forest.png"];
+    let names = [
+        "comparison.html",
+        "comparison.json",
+        "comparison.txt",
+        "comparison_forest.png",
+        "comparison_forest.svg",
+    ];
     assert_eq!(scene.names("out/deep"), names);
     insta::assert_snapshot!("compare_csv", scene.stdout(&["compare", "old", "new", "--format", "csv"]));
     insta::assert_snapshot!("compare_md", scene.stdout(&["compare", "old", "new", "--format", "md"]));
