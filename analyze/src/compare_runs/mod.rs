@@ -1,7 +1,7 @@
 //! `analyze compare`: did it change? And `analyze gate`, which turns the answer into an exit status.
 //!
-//! The run is the unit. [`sides`] finds the runs of both sides, [`one_run`] reduces each to its figures, [`conditions`] tells
-//! what else they differ in, [`comparison`] sets figure beside figure, [`verdict`] says what may be said of it.
+//! The run is the unit. `sides` finds the runs of both sides, `one_run` reduces each to its figures, `conditions` tells
+//! what else they differ in, `comparison` sets figure beside figure, `verdict` says what may be said of it.
 
 mod comparison;
 pub(crate) mod conditions;

@@ -1,6 +1,6 @@
 //! `analyze export`: every row of every run, with where it comes from, as Parquet files that a query finds its way through.
 //!
-//! [`place`] says where a run's files lie, [`provenance`] which columns every row gets besides its own, [`parquet`] writes.
+//! `place` says where a run's files lie, `provenance` which columns every row gets besides its own, `parquet` writes.
 
 mod parquet;
 mod place;

@@ -1,6 +1,6 @@
 //! `analyze history`: a folder of runs over time, and where they changed.
 //!
-//! [`find`] reads the runs, [`series`] sorts them by what they were taken on and looks for changes.
+//! `find` reads the runs, `series` sorts them by what they were taken on and looks for changes.
 
 mod find;
 mod picture;

@@ -1,6 +1,6 @@
 //! report.html: the whole report in one file that asks nothing of any network and shows all of it without scripts.
 //!
-//! Every text that comes from a file goes through [`escape`]: statuses and names may be a hostile guest's. Besides, the page
+//! Every text that comes from a file goes through `escape`: statuses and names may be a hostile guest's. Besides, the page
 //! forbids itself (Content-Security-Policy) all but its own style, its own script by hash, and nothing from elsewhere.
 
 mod escape;

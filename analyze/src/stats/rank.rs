@@ -105,7 +105,7 @@ impl Orders {
     /// The coefficients of Gauss's binomial, which generates U: the product over i to n of (1 - q^(m+i)) / (1 - q^i).
     ///
     /// Computed modulo 2^128, where subtracting and adding again loses nothing; the counts themselves fit for groups of
-    /// up to [`EXACT_UP_TO`].
+    /// up to `EXACT_UP_TO`.
     #[must_use]
     pub fn of(n: usize, m: usize) -> Self {
         let mut counts = vec![0_i128; n * m + 1];
