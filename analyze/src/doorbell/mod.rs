@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 pub use cell::{Cell, Percentiles};
 
-use crate::input::{DoorbellFile, DoorbellRun};
+use crate::input::{DoorbellFile, DoorbellRun, LatencyPlan};
 
 /// Every cell of all files, and what they say together.
 #[derive(Debug, Clone)]
@@ -35,6 +35,9 @@ pub struct Source {
     pub has_provenance: bool,
     /// Why its run.json calls it dirty, if it does.
     pub dirty: Option<String>,
+    /// Whether most of its messages were sent late: after the next was due, or at less than the rate asked for. They
+    /// followed each other at once then, whatever their cell's rate is.
+    pub is_backlogged: bool,
 }
 
 impl Doorbells {
@@ -98,8 +101,17 @@ impl Source {
             runs: file.runs.len(),
             has_provenance: run.is_some(),
             dirty: run.filter(|run| run.is_dirty()).map(reasons),
+            is_backlogged: run.and_then(|run| run.latency.as_ref()).is_some_and(is_backlogged),
         }
     }
+}
+
+/// Of an open loop, whose times count from when a message was due.
+fn is_backlogged(plan: &LatencyPlan) -> bool {
+    let interval_ns = plan.rate_per_s.filter(|rate| plan.is_open() && *rate > 0.0).map(|rate| 1e9 / rate);
+    let median_ns = plan.rtt_ns.and_then(|times| times.p50).map(|ns| ns as f64);
+    plan.missed_rate == Some(true)
+        || median_ns.zip(interval_ns).is_some_and(|(median, interval)| median > interval)
 }
 
 #[cfg(test)]

@@ -48,10 +48,14 @@ fn disturbed(doorbells: &Doorbells) -> Option<Concern> {
     let of = plural(doorbells.sources.len() as u64, "doorbell file");
     let dirty = (dirty > 0).then(|| format!("{dirty} of {of} disturbed while measured"));
     let unknown = (unknown > 0).then(|| format!("{unknown} of {of} without a run.json"));
-    let both: Vec<String> = dirty.into_iter().chain(unknown).collect();
-    (!both.is_empty()).then(|| Concern {
+    let late = count(|source| source.is_backlogged);
+    let late = (late > 0).then(|| {
+        format!("{late} of {of} behind the rate, so that messages followed each other at once and nobody slept between them")
+    });
+    let all: Vec<String> = dirty.into_iter().chain(unknown).chain(late).collect();
+    (!all.is_empty()).then(|| Concern {
         severity: Severity::Warning,
-        text: format!("DOORBELLS: {}.", both.join(", ")),
+        text: format!("DOORBELLS: {}.", all.join(", ")),
         advice: "The list of files says which; repeat those, or leave them out.".into(),
     })
 }
@@ -66,6 +70,7 @@ mod tests {
             runs: 1,
             has_provenance: *has_provenance,
             dirty: dirty.map(str::to_owned),
+            is_backlogged: false,
         };
         Doorbells { sources: sources.iter().map(source).collect(), cells: Vec::new(), findings: Vec::new() }
     }

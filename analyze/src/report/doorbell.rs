@@ -44,7 +44,8 @@ fn source(source: &Source) -> String {
         (None, true) => String::new(),
         (None, false) => "; no run.json beside it".into(),
     };
-    format!("{}, {}{state}", source.path, plural(source.runs as u64, "run"))
+    let late = if source.is_backlogged { "; behind its rate" } else { "" };
+    format!("{}, {}{late}{state}", source.path, plural(source.runs as u64, "run"))
 }
 
 /// A table, with a row for each cell.
@@ -143,7 +144,8 @@ mod tests {
     #[test]
     fn a_file_says_how_far_it_is_to_be_trusted() {
         let of = |has_provenance, dirty: Option<&str>| {
-            source(&Source { path: "f".into(), runs: 2, has_provenance, dirty: dirty.map(str::to_owned) })
+            let dirty = dirty.map(str::to_owned);
+            source(&Source { path: "f".into(), runs: 2, has_provenance, dirty, is_backlogged: false })
         };
         assert_eq!(of(true, None), "f, 2 runs");
         assert_eq!(of(false, None), "f, 2 runs; no run.json beside it");

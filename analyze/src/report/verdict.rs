@@ -3,6 +3,7 @@
 use super::concern;
 use super::text::{duration, four_digits, grouped, percent, plural, time};
 use crate::analysis::{Analysis, Analyzed};
+use crate::doorbell::Cell;
 use crate::doubt::Severity;
 use crate::latency_summary::LatencySummary;
 
@@ -69,20 +70,27 @@ fn bandwidth(main: &Analyzed) -> Option<String> {
     Some(format!("{}: {} at {rate} GB/s{share}.", frame.label, plural(frame.ok, "transfer")))
 }
 
-/// The quickest way to wait.
+/// The quickest way to wait through a guest at each rate, on an idle machine if there is one.
 fn doorbells(analysis: &Analysis) -> Option<String> {
     let cells = &analysis.doorbells.as_ref()?.cells;
-    let quickest = cells.iter().filter(|cell| cell.p50_ns().is_some()).min_by_key(|cell| cell.p50_ns());
-    Some(match quickest {
-        Some(cell) => format!(
-            "Of {} ways to wait, rates and loads the quickest is {} ({}, {}): {} at p50.",
-            cells.len(),
-            cell.name(),
-            cell.rate(),
-            cell.load,
-            time(cell.p50_ns())
-        ),
-        None => "Doorbells: too few messages for a median.".into(),
+    let timed = |cell: &&Cell| cell.p50_ns().is_some();
+    let is_of_interest = |cell: &&Cell| timed(cell) && !cell.is_floor();
+    let load = cells.iter().filter(is_of_interest).map(|cell| &cell.load).min_by_key(|load| *load != "idle");
+    let at_one_rate = |group: &[Cell]| {
+        let compared: Vec<&Cell> =
+            group.iter().filter(is_of_interest).filter(|cell| Some(&cell.load) == load).collect();
+        let quickest = compared.iter().min_by_key(|cell| cell.p50_ns())?;
+        let of =
+            if compared.len() > 1 { format!(", the quickest of {}", compared.len()) } else { String::new() };
+        Some(format!("{} {} at p50 by {}{of}", quickest.rate(), time(quickest.p50_ns()), quickest.name()))
+    };
+    let rates: Vec<String> = cells.chunk_by(Cell::is_beside).filter_map(at_one_rate).collect();
+    let floor = || cells.iter().find(timed).map(|cell| format!("{} {}", cell.name(), time(cell.p50_ns())));
+    Some(match (load, rates.is_empty()) {
+        (Some(load), false) => format!("Doorbells, {load}: {}.", rates.join("; ")),
+        _ => floor().map_or("Doorbells: too few messages for a median.".into(), |floor| {
+            format!("Doorbells, between two processes of the host: {floor} at p50.")
+        }),
     })
 }
 

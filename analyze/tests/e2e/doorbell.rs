@@ -213,3 +213,32 @@ fn a_damaged_file_is_named_by_line_and_column() {
         @"analyze: d/f.csv, line 2, column rate_per_s: not a rate; expected messages a second, or max"
     );
 }
+
+#[test]
+fn messages_that_were_sent_late_are_told_from_those_of_their_rate() {
+    let scene = Scene::new();
+    let run = |late_ns: u64, missed: bool| {
+        let mut json: Value = serde_json::from_str(&run_json("resource2_wc")).unwrap();
+        json["latency"] = json!({
+            "messages": 100, "loop": "open", "rate_per_s": 1000, "missed_rate": missed, "rtt_ns": { "p50": late_ns },
+        });
+        json.to_string()
+    };
+    for (name, late_ns, missed) in
+        [("kept", 900_000, false), ("backlog", 79_000_000, false), ("missed", 1, true)]
+    {
+        scene.file(
+            &format!("{name}/doorbell_results.csv"),
+            format!("{HEADER}\n{}", UIO.rows("1000", "idle", 100)),
+        );
+        scene.file(&format!("{name}/run.json"), run(late_ns, missed));
+    }
+    let files = ["kept", "backlog", "missed"].map(|name| format!("{name}/doorbell_results.csv"));
+    let report = scene.stdout(&[&files[0], &files[1], &files[2], "--out", "out"]);
+    let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(report.contains("2 of 3 doorbell files behind the rate"), "{report}");
+    for (file, is_late) in files.iter().zip([false, true, true]) {
+        assert_eq!(report.contains(&format!("{file}, 1 run; behind its rate")), is_late, "{file}: {report}");
+    }
+    assert!(report.contains("Doorbells, idle: 1,000/s"), "{report}");
+}
