@@ -98,7 +98,8 @@ impl OneRun {
     #[must_use]
     pub fn of(run: &Run, path: &Path) -> Self {
         let sorted = run.latency.as_ref().map(|latency| latency.samples.sorted_processed());
-        let summary = RunSummary::of(run, sorted.as_ref());
+        let received = run.latency.as_ref().map(|latency| latency.samples.sorted_received());
+        let summary = RunSummary::of(run, sorted.as_ref(), received.as_ref());
         let mut figures = Vec::new();
         let mut of_deciles = None;
         match run.latency.as_ref().zip(sorted.as_ref()) {

@@ -92,8 +92,8 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
 fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     let Some(summary) = &summary.latency else { return Vec::new() };
     let [mut zero, mut huge, mut out_of_order] = [0_u64; 3];
-    for sample in run.latency.iter().flat_map(|latency| &latency.samples) {
-        let (processed_ns, received_ns) = (sample.processed_ns, sample.received_ns);
+    for (processed_ns, received_ns) in run.latency.iter().flat_map(|l| l.samples.processed_and_received_ns())
+    {
         zero += u64::from(processed_ns == 0 || received_ns == Some(0));
         huge += u64::from(processed_ns > BELIEVABLE_RTT_NS || received_ns > Some(BELIEVABLE_RTT_NS));
         out_of_order += u64::from(received_ns > Some(processed_ns));

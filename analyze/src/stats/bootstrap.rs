@@ -15,7 +15,7 @@ use super::cells::Cells;
 use super::normal::{student_95, upper_tail};
 use super::order_table::OrderTable;
 use super::resamples::{RESAMPLES, Resamples};
-use super::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
+use super::{MIN_SAMPLES_BEYOND, Nanoseconds, Percentile, Sorted};
 
 /// How likely an interval is to hold the true figure.
 pub const LEVEL: f64 = 0.95;
@@ -78,7 +78,7 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Of `samples_ns` in the order they were taken, and the same in ascending order.
     #[must_use]
-    pub fn of(samples_ns: &[u64], sorted: &Sorted<u64>, seed: u64) -> Self {
+    pub fn of<N: Nanoseconds>(samples_ns: &[N], sorted: &Sorted<u64>, seed: u64) -> Self {
         let count = samples_ns.len();
         if !(2 * MIN_SAMPLES_BEYOND..=MOST_SAMPLES).contains(&count) {
             return Self { intervals: Intervals::default(), block_length: 1, is_at_limit: false };
@@ -132,12 +132,13 @@ struct Tallies {
 }
 
 impl Tallies {
-    fn count(samples_ns: &[u64], cells: Cells, figures_ns: [u64; 4]) -> Self {
+    fn count<N: Nanoseconds>(samples_ns: &[N], cells: Cells, figures_ns: [u64; 4]) -> Self {
+        let figures_ns = figures_ns.map(N::nearest);
         let mut tallies = Self { sizes: Vec::new(), sums_ns: Vec::new(), no_larger: Default::default() };
         for range in cells.ranges() {
             let cell = &samples_ns[range];
             tallies.sizes.push(cell.len() as i16);
-            tallies.sums_ns.push(cell.iter().map(|ns| *ns as f64).sum());
+            tallies.sums_ns.push(cell.iter().map(|ns| ns.real()).sum());
             for (counts, figure) in tallies.no_larger.iter_mut().zip(figures_ns) {
                 counts.push(cell.iter().map(|ns| u32::from(*ns <= figure)).sum::<u32>().into());
             }

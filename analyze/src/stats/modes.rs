@@ -108,7 +108,7 @@ impl Density {
         let quartiles = (at(7500) / at(2500)).ln();
         let silverman = 0.9 * quartiles / 1.34 * (all.len() as f64).powf(-0.2);
         // A step of the clock is widest on the axis where the samples are smallest.
-        let steps = (step_ns(all) / at(500)).min(COARSEST);
+        let steps = (step_ns(sorted) / at(500)).min(COARSEST);
         let bandwidth = silverman.max(steps).max(1e-3);
         let margin = 4.0 * bandwidth;
         let length = high.ln() - low.ln() + 2.0 * margin;
@@ -204,9 +204,13 @@ fn kernel(bandwidth_points: f64) -> Vec<f64> {
 }
 
 /// The smallest step between different values in the middle nine tenths: the clock's, or a nanosecond.
-fn step_ns(sorted: &[u64]) -> f64 {
-    let body = &sorted[sorted.len() / 20..sorted.len() - sorted.len() / 20];
-    let steps = || body.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0);
+fn step_ns(sorted: &Sorted<u64>) -> f64 {
+    let all = sorted.as_slice();
+    let beyond = all.len() / 20;
+    let (low, high) = (all[beyond], all[all.len() - 1 - beyond]);
+    let values = sorted.groups().map(|(ns, _)| ns).skip_while(move |ns| *ns < low);
+    let body = values.take_while(move |ns| *ns <= high);
+    let steps = || body.clone().zip(body.clone().skip(1)).map(|(a, b)| b - a);
     // Two values show no step of a clock, only that there are two of them.
     if steps().nth(1).is_none() { 1.0 } else { steps().min().unwrap_or(1) as f64 }
 }

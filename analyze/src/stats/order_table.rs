@@ -7,7 +7,7 @@
 
 use super::cells::Cells;
 use super::resamples::{Resamples, dot};
-use super::{Percentile, Sorted};
+use super::{Nanoseconds, Percentile, Sorted};
 
 /// Candidates at most.
 const CANDIDATES: usize = 512;
@@ -27,8 +27,8 @@ impl OrderTable {
     /// The nearest-rank `percentile` of each resample of `samples_ns`, whose rank in them has the standard deviation
     /// `rank_deviation`; nothing where there are no samples.
     #[must_use]
-    pub fn resampled(
-        samples_ns: &[u64],
+    pub fn resampled<N: Nanoseconds>(
+        samples_ns: &[N],
         sorted: &Sorted<u64>,
         cells: Cells,
         percentile: Percentile,
@@ -54,20 +54,25 @@ impl OrderTable {
         }
     }
 
-    fn count(samples_ns: &[u64], cells: Cells, candidates_ns: Vec<u64>) -> Self {
+    fn count<N: Nanoseconds>(samples_ns: &[N], cells: Cells, candidates_ns: Vec<u64>) -> Self {
         let columns = cells.count();
         let mut counts = vec![0_i16; candidates_ns.len() * columns];
-        let (first, last) = (candidates_ns[0], candidates_ns[candidates_ns.len() - 1]);
+        let [first, last] = [candidates_ns[0], candidates_ns[candidates_ns.len() - 1]].map(N::nearest);
+        // Whether a sample lies between is hard to foresee, so those that do are gathered without a branch.
+        let mut between = vec![first; cells.ranges().map(|range| range.len()).max().unwrap_or(0)];
         for (column, range) in cells.ranges().enumerate() {
-            let mut below = 0;
-            for ns in &samples_ns[range] {
-                below += i16::from(*ns <= first);
-                if *ns > first && *ns <= last {
-                    let row = candidates_ns.partition_point(|candidate| candidate < ns);
-                    counts[row * columns + column] += 1;
-                }
+            let cell = &samples_ns[range];
+            counts[column] = cell.iter().map(|ns| i16::from(*ns <= first)).sum();
+            let mut found = 0;
+            for ns in cell {
+                between[found] = *ns;
+                found += usize::from(*ns > first) & usize::from(*ns <= last);
             }
-            counts[column] = below;
+            for ns in &between[..found] {
+                let ns: u64 = (*ns).into();
+                let row = candidates_ns.partition_point(|candidate| *candidate < ns);
+                counts[row * columns + column] += 1;
+            }
         }
         for row in 1..candidates_ns.len() {
             let (above, this) = counts.split_at_mut(row * columns);
