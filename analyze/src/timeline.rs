@@ -30,8 +30,8 @@ pub struct Timeline<'a> {
 enum Pace {
     /// By its number, and how late it was sent.
     Due { rate_per_s: f64 },
-    /// From what the messages before it took, and a pause after each.
-    After { pause_ns: f64 },
+    /// From what the messages before it took, and a pause after each that makes up the rate.
+    After { rate_per_s: Option<f64> },
 }
 
 impl TimeBase {
@@ -65,11 +65,9 @@ impl<'a> Timeline<'a> {
 
     /// Of a closed loop.
     pub(crate) fn one_after_the_other(samples: &'a Samples, plan: Option<&LatencyPlan>) -> Self {
-        let taken_ns: f64 = samples.processed_ns().map(|ns| ns as f64).sum();
-        let rate = plan.and_then(|plan| plan.achieved_per_s).filter(|rate| *rate > 0.0);
-        let pause_ns = rate.map_or(0.0, |rate| (1e9 / rate - taken_ns / samples.len() as f64).max(0.0));
-        let base = if rate.is_some() { TimeBase::RoundTripsAndPauses } else { TimeBase::RoundTrips };
-        Self { samples, pace: Pace::After { pause_ns }, base }
+        let rate_per_s = plan.and_then(|plan| plan.achieved_per_s).filter(|rate| *rate > 0.0);
+        let base = if rate_per_s.is_some() { TimeBase::RoundTripsAndPauses } else { TimeBase::RoundTrips };
+        Self { samples, pace: Pace::After { rate_per_s }, base }
     }
 
     /// When the samples at `places`, which ascend, were sent: nanoseconds from the beginning of the test. A few are asked
@@ -83,7 +81,11 @@ impl<'a> Timeline<'a> {
                 let late_ns = |sample: Sample| sample.send_delay_ns.unwrap_or(0);
                 pick(self.samples.iter().map(|s| due_ns(s.iteration).saturating_add(late_ns(s))), places)
             }
-            Pace::After { pause_ns } => {
+            Pace::After { rate_per_s } => {
+                let mean_ns = || {
+                    self.samples.processed_ns().map(|ns| ns as f64).sum::<f64>() / self.samples.len() as f64
+                };
+                let pause_ns = rate_per_s.map_or(0.0, |rate| (1e9 / rate - mean_ns()).max(0.0));
                 let mut now_ns = 0.0;
                 let sent = self.samples.processed_ns().map(|taken_ns| {
                     let sent_ns = now_ns as u64;

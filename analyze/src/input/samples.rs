@@ -122,9 +122,10 @@ impl Samples {
     #[must_use]
     pub fn processed_in_order(&self) -> InOrder<'_> {
         // Each sample has one, so that the column says of none that it has not.
-        match self.processed.wide.is_empty() {
-            true => InOrder::Narrow(&self.processed.narrow),
-            false => InOrder::Wide(self.processed_ns().collect()),
+        if self.processed.wide.is_empty() {
+            InOrder::Narrow(&self.processed.narrow)
+        } else {
+            InOrder::Wide(self.processed_ns().collect())
         }
     }
 

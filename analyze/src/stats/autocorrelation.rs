@@ -72,7 +72,8 @@ pub fn lag_1_of_sides<N: Nanoseconds>(samples_ns: &[N], median: u64) -> Option<f
     let [first, .., last] = samples_ns else { return None };
     let count = samples_ns.len() as f64;
     let above = samples_ns.iter().filter(|ns| **ns > median).count() as f64;
-    let both = samples_ns.windows(2).filter(|pair| pair[0] > median && pair[1] > median).count() as f64;
+    let pairs = samples_ns.iter().zip(&samples_ns[1..]);
+    let both = pairs.filter(|(a, b)| (**a > median) & (**b > median)).count() as f64;
     let share = above / count;
     let ends = f64::from(u8::from(*first > median)) + f64::from(u8::from(*last > median));
     // The sum over all pairs of (a - share) (b - share), multiplied out.

@@ -10,8 +10,8 @@ use super::Nanoseconds;
 #[must_use]
 pub fn mean_absolute_difference<N: Nanoseconds>(samples: &[N]) -> Option<f64> {
     let pairs = samples.len().checked_sub(1).filter(|pairs| *pairs > 0)?;
-    let difference = |pair: &[N]| pair[0].into().abs_diff(pair[1].into()) as f64;
-    let sum: f64 = samples.windows(2).map(difference).sum();
+    let neighbours = samples.iter().zip(&samples[1..]);
+    let sum: f64 = neighbours.map(|(a, b)| (*a).into().abs_diff((*b).into()) as f64).sum();
     Some(sum / pairs as f64)
 }
 

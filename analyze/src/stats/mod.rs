@@ -8,6 +8,7 @@
 pub mod autocorrelation;
 pub mod block_length;
 pub mod bootstrap;
+pub mod cell_values;
 pub mod cells;
 pub mod change_points;
 #[cfg(test)]
@@ -146,8 +147,8 @@ impl Sorted<u64> {
         }
         long.sort_unstable();
         let mut sorted = Vec::with_capacity(total);
-        for (ns, count) in (from..).zip(counts) {
-            sorted.resize(sorted.len() + count, ns);
+        for (place, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            sorted.resize(sorted.len() + count, from + place as u64);
         }
         sorted.extend(long);
         Self(sorted)
