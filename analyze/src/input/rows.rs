@@ -257,11 +257,14 @@ fn fields(line: &str) -> csv::StringRecord {
 fn plain(roles: &[Role], text: &[u8]) -> Option<(Row, usize)> {
     let mut row = Row::default();
     let mut rest = text;
-    let (last, others) = roles.split_last()?;
-    for role in others {
-        rest = role.plain(rest, &mut row)?.strip_prefix(b",")?;
+    let mut roles = roles.iter();
+    let mut role = roles.next()?;
+    loop {
+        rest = role.plain(rest, &mut row)?;
+        let Some(next) = roles.next() else { break };
+        role = next;
+        rest = rest.strip_prefix(b",")?;
     }
-    rest = last.plain(rest, &mut row)?;
     rest = rest.strip_prefix(b"\n").or_else(|| rest.strip_prefix(b"\r\n"))?;
     Some((row, text.len() - rest.len()))
 }
@@ -304,13 +307,18 @@ impl Role {
     }
 }
 
-/// The whole number that `text` begins with, if it has digits, and what is behind it; `None` if it may not fit.
+/// The whole number that `text` begins with, if it has digits, and what is behind it; `None` if it may not fit, or there is no
+/// text.
 #[inline]
 fn whole(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    // A column that is empty in one row is so in most.
+    if !text.first()?.is_ascii_digit() {
+        return Some((None, text));
+    }
     if let Some(eight) = text.first_chunk() {
         let (count, value) = digits_of(*eight);
         if count < eight.len() {
-            return Some(((count > 0).then_some(value), &text[count..]));
+            return Some((Some(value), &text[count..]));
         }
     }
     let mut rest = text;
@@ -320,7 +328,7 @@ fn whole(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
         rest = behind;
     }
     let count = text.len() - rest.len();
-    (count <= SAFE_DIGITS).then_some(((count > 0).then_some(value), rest))
+    (count <= SAFE_DIGITS).then_some((Some(value), rest))
 }
 
 /// How many digits eight bytes begin with, and their value: all bytes at once, since a loop that ends after as many rounds as a
