@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::beside::beside;
 use crate::compare::{Ratio, ratios};
 use crate::doorbell::{Cell, Doorbells};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, OddRows};
 use crate::input::{InOrder, Relation, Run, Runs, Samples};
 use crate::stats::Sorted;
 use crate::stats::random::DEFAULT_SEED;
@@ -60,9 +60,10 @@ impl Analyzed {
         let sorted = |of: fn(&Samples) -> Sorted<u64>| run.latency.as_ref().map(|l| Arc::new(of(&l.samples)));
         let (received, processed) =
             beside(|| sorted(Samples::sorted_received), || sorted(Samples::sorted_processed));
-        let summarize = || RunSummary::of(&run, processed.as_deref(), received.as_deref());
-        let (summary, shape) = beside(summarize, || shape(&run, processed.as_deref()));
-        let doubts = Doubt::of(&run, &summary, shape.as_ref());
+        let summarize =
+            || (RunSummary::of(&run, processed.as_deref(), received.as_deref()), OddRows::of(&run));
+        let ((summary, odd), shape) = beside(summarize, || shape(&run, processed.as_deref()));
+        let doubts = Doubt::of(&run, &summary, shape.as_ref(), &odd);
         let short = if run.is_native() { "native" } else { "VM" };
         Self { run, processed, received, summary, shape, doubts, short }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::sides::{RunPaths, expand};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, OddRows};
 use crate::error::Error;
 use crate::input::{self, Run};
 use crate::interrupt::Interrupt;
@@ -122,7 +122,7 @@ impl OneRun {
             provenance: run.provenance.as_ref().map(|p| p.verbatim.clone()),
             figures,
             deciles: of_deciles,
-            doubts: Doubt::of(run, &summary, None),
+            doubts: Doubt::of(run, &summary, None, &OddRows::of(run)),
         }
     }
 
