@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::beside::beside;
 use crate::compare::{Ratio, ratios};
 use crate::doorbell::{Cell, Doorbells};
-use crate::doubt::Doubt;
-use crate::input::{Relation, Run, Runs};
+use crate::doubt::{Doubt, OddRows};
+use crate::input::{InOrder, Relation, Run, Runs, Samples};
 use crate::stats::Sorted;
 use crate::stats::random::DEFAULT_SEED;
 use crate::stats::shape::Shape;
@@ -25,6 +26,8 @@ pub struct Analyzed {
     pub run: Run,
     /// Times to PROCESSED of its samples, sorted once for figures and pictures; `None` without a latency file.
     pub processed: Option<Arc<Sorted<u64>>>,
+    /// Times to RECEIVED, likewise.
+    pub received: Option<Arc<Sorted<u64>>>,
     /// Its figures.
     pub summary: RunSummary,
     /// What its round trips say together; `None` without samples.
@@ -54,12 +57,15 @@ impl Analyzed {
     /// What `run` comes to.
     #[must_use]
     pub fn of(run: Run) -> Self {
-        let processed = run.latency.as_ref().map(|latency| Arc::new(latency.samples.sorted_processed()));
-        let summary = RunSummary::of(&run, processed.as_deref());
-        let shape = shape(&run, processed.as_deref());
-        let doubts = Doubt::of(&run, &summary, shape.as_ref());
+        let sorted = |of: fn(&Samples) -> Sorted<u64>| run.latency.as_ref().map(|l| Arc::new(of(&l.samples)));
+        let (received, processed) =
+            beside(|| sorted(Samples::sorted_received), || sorted(Samples::sorted_processed));
+        let summarize =
+            || (RunSummary::of(&run, processed.as_deref(), received.as_deref()), OddRows::of(&run));
+        let ((summary, odd), shape) = beside(summarize, || shape(&run, processed.as_deref()));
+        let doubts = Doubt::of(&run, &summary, shape.as_ref(), &odd);
         let short = if run.is_native() { "native" } else { "VM" };
-        Self { run, processed, summary, shape, doubts, short }
+        Self { run, processed, received, summary, shape, doubts, short }
     }
 
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
@@ -90,7 +96,11 @@ impl Analyzed {
 /// The shape of the times to PROCESSED.
 fn shape(run: &Run, sorted: Option<&Sorted<u64>>) -> Option<Shape> {
     let latency = run.latency.as_ref().filter(|latency| !latency.samples.is_empty())?;
-    Some(Shape::of(&latency.processed_ns(), sorted?, Timeline::of(run).as_ref(), DEFAULT_SEED))
+    let timeline = Timeline::of(run);
+    Some(match latency.samples.processed_in_order() {
+        InOrder::Narrow(samples) => Shape::of(samples, sorted?, timeline.as_ref(), DEFAULT_SEED),
+        InOrder::Wide(samples) => Shape::of(&samples, sorted?, timeline.as_ref(), DEFAULT_SEED),
+    })
 }
 
 impl Analysis {

@@ -117,11 +117,11 @@ pub struct HalfRtt {
 }
 
 impl LatencySummary {
-    /// Of `run`, whose times to PROCESSED are given sorted; `None` if it has no latency test.
+    /// Of `run`, whose times to PROCESSED and to RECEIVED are given sorted; `None` if it has no latency test.
     #[must_use]
-    pub fn of(run: &Run, processed: Option<&Sorted<u64>>) -> Option<Self> {
+    pub fn of(run: &Run, processed: Option<&Sorted<u64>>, received: Option<&Sorted<u64>>) -> Option<Self> {
         match &run.latency {
-            Some(latency) => Some(Self::of_samples(latency, processed, run.provenance.as_ref())),
+            Some(latency) => Some(Self::of_samples(latency, [processed, received], run.provenance.as_ref())),
             None => run.histogram_plan().and_then(Self::of_histogram),
         }
     }
@@ -152,7 +152,7 @@ impl LatencySummary {
 
     fn of_samples(
         latency: &Latency,
-        processed: Option<&Sorted<u64>>,
+        sorted: [Option<&Sorted<u64>>; 2],
         provenance: Option<&Provenance>,
     ) -> Self {
         let rows = latency.rows();
@@ -161,8 +161,7 @@ impl LatencySummary {
         let plan = provenance.and_then(|p| p.run.latency.as_ref());
         let open = plan.is_some_and(LatencyPlan::is_open);
         let samples = &latency.samples;
-        let processed = processed.and_then(Distribution::of_sorted);
-        let received = Distribution::of(samples.received_ns());
+        let [processed, received] = sorted.map(|sorted| sorted.and_then(Distribution::of_sorted));
         let rtt_processed = processed.filter(|_| !open);
         Self {
             loop_kind: loop_kind(open),

@@ -7,6 +7,7 @@
 
 pub mod analysis;
 pub mod answer;
+mod beside;
 pub mod charts;
 pub mod cli;
 pub mod compare;
@@ -33,6 +34,7 @@ pub mod timeline;
 use std::path::{Path, PathBuf};
 
 use analysis::Analysis;
+use beside::beside;
 use error::Error;
 use interrupt::Interrupt;
 use output::Artifact;
@@ -66,11 +68,15 @@ pub fn analyze(
     let directory = out.unwrap_or(&runs.main.directory).to_path_buf();
     let analysis = Analysis::of(runs);
     let failed = |name: &str, source: std::io::Error| Error::Write { path: directory.join(name), source };
-    let text = report::render(&analysis);
     let json = analysis.to_json().map_err(|error| failed("summary.json", error.into()))?;
     let figures = Figures::of(&analysis).map_err(|error| failed("summary.json", error.into()))?;
     let pictures = charts::pictures(&analysis);
-    let page = html::render(&analysis, &figures, &pictures)?;
+    // A picture that both need is drawn once, by whoever comes first.
+    let (drawn, (text, page)) = beside(
+        || charts::artifacts(&pictures, picture_files, interrupt),
+        || (report::render(&analysis), html::render(&analysis, &figures, &pictures)),
+    );
+    let page = page?;
     let csv =
         || report::csv::render(&analysis, &figures).map_err(|error| failed("figures.csv", error.into()));
     let printed = match format {
@@ -85,7 +91,7 @@ pub fn analyze(
         Artifact { name: "summary.json", bytes: json.into_bytes() },
         Artifact { name: "report.html", bytes: page.into_bytes() },
     ];
-    artifacts.extend(charts::artifacts(&pictures, picture_files, interrupt)?);
+    artifacts.extend(drawn?);
     let written = output::write_all(&directory, &artifacts, interrupt)?;
     Ok(Done { printed, directory, written })
 }

@@ -177,9 +177,9 @@ pub struct Rate {
 }
 
 impl RunSummary {
-    /// Of `run`.
+    /// Of `run`, whose times to PROCESSED and to RECEIVED are given sorted.
     #[must_use]
-    pub fn of(run: &Run, processed: Option<&Sorted<u64>>) -> Self {
+    pub fn of(run: &Run, processed: Option<&Sorted<u64>>, received: Option<&Sorted<u64>>) -> Self {
         let role = match &run.provenance {
             Some(_) if run.is_native() => "native",
             Some(_) => "vm",
@@ -191,7 +191,7 @@ impl RunSummary {
             role,
             directory: run.directory.display().to_string(),
             load: run.load().map(str::to_owned),
-            latency: LatencySummary::of(run, processed),
+            latency: LatencySummary::of(run, processed, received),
             bandwidth: run.bandwidth.as_ref().map(|b| BandwidthSummary {
                 frames: b.frames.iter().map(|f| FrameSummary::of(f, limit.as_ref(), provenance)).collect(),
                 believable_limit: limit,

@@ -76,25 +76,22 @@ impl<'a> Latencies<'a> {
 
     /// Times to PROCESSED, of the runs that have any.
     pub(super) fn processed(&self) -> &[Series] {
-        self.processed.get_or_init(|| self.series([BLUE, ORANGE], |analyzed, _| analyzed.processed.clone()))
+        self.processed.get_or_init(|| self.series([BLUE, ORANGE], |analyzed| analyzed.processed.clone()))
     }
 
     /// Times to RECEIVED, likewise.
     pub(super) fn received(&self) -> &[Series] {
-        self.received.get_or_init(|| {
-            let received = |latency: &Latency| Sorted::of_durations_ns(latency.samples.received_ns());
-            self.series([GREEN, PURPLE], |_, latency| Some(Arc::new(received(latency))))
-        })
+        self.received.get_or_init(|| self.series([GREEN, PURPLE], |analyzed| analyzed.received.clone()))
     }
 
     fn series(
         &self,
         colors: [RGBColor; 2],
-        of: impl Fn(&Analyzed, &Latency) -> Option<Arc<Sorted<u64>>>,
+        of: impl Fn(&Analyzed) -> Option<Arc<Sorted<u64>>>,
     ) -> Vec<Series> {
-        let series = |(analyzed, latency): (&Analyzed, &Latency)| {
+        let series = |(analyzed, _): (&Analyzed, &Latency)| {
             let is_main = std::ptr::eq(analyzed, &raw const self.analysis.main);
-            let sorted = of(analyzed, latency)?;
+            let sorted = of(analyzed)?;
             (!sorted.as_slice().is_empty()).then(|| Series {
                 name: analyzed.title(),
                 short: analyzed.short,
@@ -146,25 +143,26 @@ fn columns(latency: &Latency, edges: &[f64]) -> Vec<Column> {
     let mut columns = Vec::with_capacity(COLUMNS);
     let mut group: Vec<u64> = Vec::with_capacity(size);
     let (mut first, mut last) = (0, 0);
-    for (sample, place) in latency.samples.iter().zip(1_usize..) {
+    for (iteration, ns) in latency.samples.iterations().zip(latency.samples.processed_ns()) {
         if group.is_empty() {
-            first = sample.iteration;
+            first = iteration;
         }
-        last = sample.iteration;
-        group.push(sample.processed_ns);
-        if place.is_multiple_of(size) {
-            columns.push(Column::of(first..=last, std::mem::take(&mut group), edges));
+        last = iteration;
+        group.push(ns);
+        if group.len() == size {
+            columns.push(Column::of(first..=last, &group, edges));
+            group.clear();
         }
     }
     if !group.is_empty() {
-        columns.push(Column::of(first..=last, group, edges));
+        columns.push(Column::of(first..=last, &group, edges));
     }
     columns
 }
 
 impl Column {
-    fn of(iterations: RangeInclusive<u64>, group: Vec<u64>, edges: &[f64]) -> Self {
-        let sorted = Sorted::new(group);
+    fn of(iterations: RangeInclusive<u64>, group: &[u64], edges: &[f64]) -> Self {
+        let sorted = Sorted::of_neighbours_ns(group);
         let rank = |hundredths| {
             let percentile = Percentile::from_hundredths(hundredths);
             percentile.and_then(|percentile| sorted.nearest_rank(percentile)).unwrap_or(0)

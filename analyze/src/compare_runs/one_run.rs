@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::sides::{RunPaths, expand};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, OddRows};
 use crate::error::Error;
 use crate::input::{self, Run};
 use crate::interrupt::Interrupt;
@@ -98,7 +98,8 @@ impl OneRun {
     #[must_use]
     pub fn of(run: &Run, path: &Path) -> Self {
         let sorted = run.latency.as_ref().map(|latency| latency.samples.sorted_processed());
-        let summary = RunSummary::of(run, sorted.as_ref());
+        let received = run.latency.as_ref().map(|latency| latency.samples.sorted_received());
+        let summary = RunSummary::of(run, sorted.as_ref(), received.as_ref());
         let mut figures = Vec::new();
         let mut of_deciles = None;
         match run.latency.as_ref().zip(sorted.as_ref()) {
@@ -121,7 +122,7 @@ impl OneRun {
             provenance: run.provenance.as_ref().map(|p| p.verbatim.clone()),
             figures,
             deciles: of_deciles,
-            doubts: Doubt::of(run, &summary, None),
+            doubts: Doubt::of(run, &summary, None, &OddRows::of(run)),
         }
     }
 

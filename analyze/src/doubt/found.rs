@@ -10,11 +10,35 @@ use crate::summary::RunSummary;
 /// A drift of fewer percent is shown with the other figures, and no reason to doubt them.
 const NOTABLE_DRIFT_PERCENT: f64 = 5.0;
 
+/// How many round trips cannot be what they say they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OddRows {
+    zero: u64,
+    huge: u64,
+    out_of_order: u64,
+}
+
+impl OddRows {
+    /// Of the rows of `run`, each of which is looked at.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        let [mut zero, mut huge, mut out_of_order] = [0_u64; 3];
+        for (processed_ns, received_ns) in
+            run.latency.iter().flat_map(|l| l.samples.processed_and_received_ns())
+        {
+            zero += u64::from(processed_ns == 0 || received_ns == Some(0));
+            huge += u64::from(processed_ns > BELIEVABLE_RTT_NS || received_ns > Some(BELIEVABLE_RTT_NS));
+            out_of_order += u64::from(received_ns > Some(processed_ns));
+        }
+        Self { zero, huge, out_of_order }
+    }
+}
+
 /// All, in the order in which they are told if they are as grave.
-pub(super) fn all(run: &Run, summary: &RunSummary, shape: Option<&Shape>) -> Vec<Doubt> {
+pub(super) fn all(run: &Run, summary: &RunSummary, shape: Option<&Shape>, odd: &OddRows) -> Vec<Doubt> {
     let mut doubts = of_provenance(run);
     doubts.extend(of_bandwidth(run, summary));
-    doubts.extend(of_latency(run, summary));
+    doubts.extend(of_latency(run, summary, odd));
     if let Some(provenance) = &run.provenance {
         doubts.extend(setup::doubts(provenance, summary.latency.as_ref()));
     }
@@ -89,15 +113,9 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     doubts
 }
 
-fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
+fn of_latency(run: &Run, summary: &RunSummary, odd: &OddRows) -> Vec<Doubt> {
     let Some(summary) = &summary.latency else { return Vec::new() };
-    let [mut zero, mut huge, mut out_of_order] = [0_u64; 3];
-    for sample in run.latency.iter().flat_map(|latency| &latency.samples) {
-        let (processed_ns, received_ns) = (sample.processed_ns, sample.received_ns);
-        zero += u64::from(processed_ns == 0 || received_ns == Some(0));
-        huge += u64::from(processed_ns > BELIEVABLE_RTT_NS || received_ns > Some(BELIEVABLE_RTT_NS));
-        out_of_order += u64::from(received_ns > Some(processed_ns));
-    }
+    let OddRows { zero, huge, out_of_order } = *odd;
     let mut doubts = Vec::new();
     if let Some(plan) = run.latency_plan() {
         if plan.missed_rate == Some(true) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::ser::SerializeStruct;
 
 pub use advice::Severity;
+pub use found::OddRows;
 
 use crate::input::Run;
 use crate::stats::shape::Shape;
@@ -147,8 +148,8 @@ pub enum Doubt {
 impl Doubt {
     /// All reasons to doubt `run`, the gravest first.
     #[must_use]
-    pub fn of(run: &Run, summary: &RunSummary, shape: Option<&Shape>) -> Vec<Self> {
-        let mut doubts = found::all(run, summary, shape);
+    pub fn of(run: &Run, summary: &RunSummary, shape: Option<&Shape>, odd: &OddRows) -> Vec<Self> {
+        let mut doubts = found::all(run, summary, shape, odd);
         doubts.sort_by_key(Self::severity);
         doubts
     }

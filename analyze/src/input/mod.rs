@@ -33,7 +33,7 @@ pub use places::{Failures, Gap, Places};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
 pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
 pub use run_json::{Candidate, Clock, Interference, Load, Provenance, Region, RunJson, Side, Vm};
-pub use samples::{Iter, Sample, Samples};
+pub use samples::{InOrder, Iter, Sample, Samples};
 pub use setup::Setup;
 
 use crate::error::Error;

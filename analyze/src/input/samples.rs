@@ -98,6 +98,11 @@ impl Samples {
         self.received.values().flatten()
     }
 
+    /// Both of each, in the order of the file.
+    pub fn processed_and_received_ns(&self) -> impl Iterator<Item = (u64, Option<u64>)> + '_ {
+        self.processed_ns().zip(self.received.values().chain(std::iter::repeat(None)))
+    }
+
     /// Due time to publication of those that have one, in nanoseconds.
     pub fn send_delay_ns(&self) -> impl Iterator<Item = u64> + Clone + '_ {
         self.send_delay.values().flatten()
@@ -113,11 +118,37 @@ impl Samples {
         self.to_host.values().flatten().map(unzigzag)
     }
 
+    /// Times to PROCESSED in the order of the file, as they are kept.
+    #[must_use]
+    pub fn processed_in_order(&self) -> InOrder<'_> {
+        // Each sample has one, so that the column says of none that it has not.
+        if self.processed.wide.is_empty() {
+            InOrder::Narrow(&self.processed.narrow)
+        } else {
+            InOrder::Wide(self.processed_ns().collect())
+        }
+    }
+
     /// Times to PROCESSED, sorted.
     #[must_use]
     pub fn sorted_processed(&self) -> Sorted<u64> {
         Sorted::of_durations_ns(self.processed_ns())
     }
+
+    /// Times to RECEIVED of those that have one, sorted.
+    #[must_use]
+    pub fn sorted_received(&self) -> Sorted<u64> {
+        Sorted::of_durations_ns(self.received_ns())
+    }
+}
+
+/// Times of all samples, in nanoseconds.
+#[derive(Debug)]
+pub enum InOrder<'a> {
+    /// Where all fit in 32 bits, which is nearly always: no copy is made.
+    Narrow(&'a [u32]),
+    /// Where they do not.
+    Wide(Vec<u64>),
 }
 
 impl FromIterator<Sample> for Samples {
@@ -350,10 +381,18 @@ mod tests {
             prop_assert_eq!(samples.len(), rows.len());
             prop_assert_eq!(samples.iter().collect::<Vec<_>>(), rows.clone());
             let received: Vec<u64> = rows.iter().filter_map(|row| row.received_ns).collect();
-            prop_assert_eq!(samples.received_ns().collect::<Vec<_>>(), received);
+            prop_assert_eq!(&samples.received_ns().collect::<Vec<_>>(), &received);
             let to_host: Vec<i64> = rows.iter().filter_map(|row| row.to_host_ns).collect();
             prop_assert_eq!(samples.to_host_ns().collect::<Vec<_>>(), to_host);
             let processed: Vec<u64> = rows.iter().map(|row| row.processed_ns).collect();
+            let in_order = match samples.processed_in_order() {
+                InOrder::Narrow(narrow) => narrow.iter().map(|ns| u64::from(*ns)).collect(),
+                InOrder::Wide(wide) => wide,
+            };
+            prop_assert_eq!(&in_order, &processed);
+            let both = rows.iter().map(|row| (row.processed_ns, row.received_ns)).collect::<Vec<_>>();
+            prop_assert_eq!(samples.processed_and_received_ns().collect::<Vec<_>>(), both);
+            prop_assert_eq!(samples.sorted_received(), Sorted::new(received));
             prop_assert_eq!(samples.sorted_processed(), Sorted::new(processed));
         }
     }

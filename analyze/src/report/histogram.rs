@@ -12,9 +12,7 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 
 /// The histogram of the times to PROCESSED of a run; empty without samples.
 pub(super) fn section(analyzed: &Analyzed) -> String {
-    let Some(latency) = &analyzed.run.latency else { return String::new() };
-    let sorted = Sorted::new(latency.processed_ns().into_iter().collect());
-    draw(&sorted)
+    analyzed.processed.as_deref().map_or_else(String::new, draw)
 }
 
 /// A line of words, the bars, the axis and its labels.

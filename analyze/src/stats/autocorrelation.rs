@@ -4,6 +4,7 @@
 //! squares (Box and Jenkins, "Time Series Analysis", section 2.1; statsmodels `acf(adjusted=False)`). One huge sample can hide
 //! it: then almost all of the sum of squares is that sample's.
 
+use super::Nanoseconds;
 use super::block_length::Dependence;
 use super::cells::Cells;
 
@@ -33,9 +34,9 @@ impl RunDependence {
     /// The variance of the mean is that of the means of cells (batch means: Conway 1963, "Some tactical problems in digital
     /// simulation"), times how dependent those means are ([`Dependence::long_run`]). A short series has a cell for each sample.
     #[must_use]
-    pub fn of(samples_ns: &[u64]) -> Option<Self> {
+    pub fn of<N: Nanoseconds>(samples_ns: &[N]) -> Option<Self> {
         let cells = Cells::of(samples_ns.len());
-        let sum = |cell: &[u64]| cell.iter().map(|ns| *ns as f64).sum::<f64>();
+        let sum = |cell: &[N]| cell.iter().map(|ns| ns.real()).sum::<f64>();
         let sums: Vec<(f64, usize)> =
             cells.ranges().map(|r| (sum(&samples_ns[r.clone()]), r.len())).collect();
         let count = samples_ns.len() as f64;
@@ -43,7 +44,7 @@ impl RunDependence {
         let (mut squares, mut products) = (0.0, 0.0);
         let mut previous = 0.0;
         for ns in samples_ns {
-            let deviation = *ns as f64 - mean;
+            let deviation = ns.real() - mean;
             squares += deviation * deviation;
             products += previous * deviation;
             previous = deviation;
@@ -66,11 +67,13 @@ impl RunDependence {
 /// Autocorrelation of each sample and the next in whether they are above `median`: 1 for one that is, 0 for one that is not. `None`
 /// where none or all are.
 #[must_use]
-pub fn lag_1_of_sides(samples_ns: &[u64], median: u64) -> Option<f64> {
+pub fn lag_1_of_sides<N: Nanoseconds>(samples_ns: &[N], median: u64) -> Option<f64> {
+    let median = N::nearest(median);
     let [first, .., last] = samples_ns else { return None };
     let count = samples_ns.len() as f64;
     let above = samples_ns.iter().filter(|ns| **ns > median).count() as f64;
-    let both = samples_ns.windows(2).filter(|pair| pair[0] > median && pair[1] > median).count() as f64;
+    let pairs = samples_ns.iter().zip(&samples_ns[1..]);
+    let both = pairs.filter(|(a, b)| (**a > median) & (**b > median)).count() as f64;
     let share = above / count;
     let ends = f64::from(u8::from(*first > median)) + f64::from(u8::from(*last > median));
     // The sum over all pairs of (a - share) (b - share), multiplied out.
@@ -145,7 +148,7 @@ mod tests {
 
     #[test]
     fn there_is_none_where_nothing_varies() {
-        for equal in [&[130; 9][..], &[130], &[]] {
+        for equal in [&[130_u64; 9][..], &[130], &[]] {
             assert_eq!(RunDependence::of(equal), None);
             assert_eq!(lag_1_of_sides(equal, 130), None);
             assert_eq!(at_lag(&equal.iter().map(|ns| *ns as f64).collect::<Vec<_>>(), 1), None);

@@ -11,11 +11,12 @@
 use serde::Serialize;
 
 use super::block_length::BlockLength;
+use super::cell_values::CellValues;
 use super::cells::Cells;
 use super::normal::{student_95, upper_tail};
 use super::order_table::OrderTable;
 use super::resamples::{RESAMPLES, Resamples};
-use super::{MIN_SAMPLES_BEYOND, Percentile, Sorted};
+use super::{MIN_SAMPLES_BEYOND, Nanoseconds, Percentile, Sorted};
 
 /// How likely an interval is to hold the true figure.
 pub const LEVEL: f64 = 0.95;
@@ -78,14 +79,15 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Of `samples_ns` in the order they were taken, and the same in ascending order.
     #[must_use]
-    pub fn of(samples_ns: &[u64], sorted: &Sorted<u64>, seed: u64) -> Self {
+    pub fn of<N: Nanoseconds>(samples_ns: &[N], sorted: &Sorted<u64>, seed: u64) -> Self {
         let count = samples_ns.len();
         if !(2 * MIN_SAMPLES_BEYOND..=MOST_SAMPLES).contains(&count) {
             return Self { intervals: Intervals::default(), block_length: 1, is_at_limit: false };
         }
         let cells = Cells::of(count);
         let figures = WITH_INTERVAL.map(|percentile| sorted.percentile(percentile));
-        let tallies = Tallies::count(samples_ns, cells, figures.map(|figure| figure.unwrap_or(u64::MAX)));
+        let cell_values = CellValues::of(samples_ns, cells);
+        let tallies = Tallies::count(&cell_values, figures.map(|figure| figure.unwrap_or(u64::MAX)));
         let block = tallies.block_length();
         let resamples = Resamples::draw(cells.count(), block.elements, seed);
         let blocks = cells.count().div_ceil(block.elements);
@@ -94,7 +96,7 @@ impl Bootstrap {
             |((percentile, figure), no_larger)| {
                 let figure = figure?;
                 let reach = spread(no_larger, block.elements) * (blocks as f64).sqrt();
-                let values = OrderTable::resampled(samples_ns, sorted, cells, percentile, reach, &resamples);
+                let values = OrderTable::resampled(&cell_values, sorted, percentile, reach, &resamples);
                 Some(interval(figure as f64, values))
             },
         );
@@ -132,14 +134,14 @@ struct Tallies {
 }
 
 impl Tallies {
-    fn count(samples_ns: &[u64], cells: Cells, figures_ns: [u64; 4]) -> Self {
-        let mut tallies = Self { sizes: Vec::new(), sums_ns: Vec::new(), no_larger: Default::default() };
-        for range in cells.ranges() {
-            let cell = &samples_ns[range];
-            tallies.sizes.push(cell.len() as i16);
-            tallies.sums_ns.push(cell.iter().map(|ns| *ns as f64).sum());
+    fn count(cell_values: &CellValues, figures_ns: [u64; 4]) -> Self {
+        let sizes = cell_values.sizes();
+        let mut tallies = Self { sizes, sums_ns: Vec::new(), no_larger: Default::default() };
+        for cell in cell_values.iter() {
+            tallies.sums_ns.push(cell.iter().map(|(ns, count)| *ns as f64 * f64::from(*count)).sum());
             for (counts, figure) in tallies.no_larger.iter_mut().zip(figures_ns) {
-                counts.push(cell.iter().map(|ns| u32::from(*ns <= figure)).sum::<u32>().into());
+                let no_larger = cell.iter().take_while(|(ns, _)| *ns <= figure);
+                counts.push(no_larger.map(|(_, count)| *count).sum::<u32>().into());
             }
         }
         tallies

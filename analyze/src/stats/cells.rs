@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::Nanoseconds;
+
 /// Cells of a series that is not too long.
 const CELLS: usize = 1024;
 
@@ -56,11 +58,11 @@ impl Cells {
 
     /// The medians of the cells of `series` (the lower of two middle samples), which a few outliers do not move.
     #[must_use]
-    pub fn medians(self, series: &[u64]) -> Vec<f64> {
+    pub fn medians<N: Nanoseconds>(self, series: &[N]) -> Vec<f64> {
         let median = |range: Range<usize>| {
             let mut cell = series[range].to_vec();
             let middle = (cell.len() - 1) / 2;
-            *cell.select_nth_unstable(middle).1 as f64
+            cell.select_nth_unstable(middle).1.real()
         };
         self.ranges().map(median).collect()
     }
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn medians_of_cells() {
-        assert_eq!(Cells::new(7, 2).medians(&[3, 1, 2, 9, 9, 4, 5]), [2.0, 5.0]);
+        assert_eq!(Cells::new(7, 2).medians(&[3_u64, 1, 2, 9, 9, 4, 5]), [2.0, 5.0]);
         assert_eq!(Cells::new(2, 9).count(), 2);
     }
 }

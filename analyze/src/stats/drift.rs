@@ -7,6 +7,7 @@
 
 use serde::Serialize;
 
+use super::Nanoseconds;
 use super::autocorrelation::at_lag;
 use super::cells::Cells;
 use super::normal::Z_95;
@@ -30,7 +31,7 @@ pub struct Drift {
 impl Drift {
     /// Of `samples_ns` in the order they were taken; `None` of fewer than 200, or where the median is 0.
     #[must_use]
-    pub fn of(samples_ns: &[u64]) -> Option<Self> {
+    pub fn of<N: Nanoseconds>(samples_ns: &[N]) -> Option<Self> {
         let blocks = BLOCKS.min(samples_ns.len() / FEWEST_SAMPLES);
         if blocks < FEWEST_BLOCKS {
             return None;
@@ -170,9 +171,9 @@ mod tests {
 
     #[test]
     fn there_is_none_without_change_or_without_samples() {
-        assert_eq!(Drift::of(&[130; 5000]), Some(Drift { percent: 0.0, significant: false }));
-        assert_eq!(Drift::of(&[130; 199]), None);
-        assert_eq!(Drift::of(&[0; 5000]), None);
+        assert_eq!(Drift::of(&[130_u64; 5000]), Some(Drift { percent: 0.0, significant: false }));
+        assert_eq!(Drift::of(&[130_u64; 199]), None);
+        assert_eq!(Drift::of(&[0_u64; 5000]), None);
     }
 
     proptest! {

@@ -8,6 +8,7 @@
 pub mod autocorrelation;
 pub mod block_length;
 pub mod bootstrap;
+pub mod cell_values;
 pub mod cells;
 pub mod change_points;
 #[cfg(test)]
@@ -86,6 +87,30 @@ impl Percentile {
     }
 }
 
+/// A time as it is kept: in 64 bits or, where all of a run's fit, in 32, which are read in half the time.
+pub trait Nanoseconds: Copy + Ord + Into<u64> + Send + Sync {
+    /// That which is closest to `ns`.
+    fn nearest(ns: u64) -> Self;
+
+    /// For sums and means; exact below 2^53.
+    fn real(self) -> f64 {
+        let ns: u64 = self.into();
+        ns as f64
+    }
+}
+
+impl Nanoseconds for u64 {
+    fn nearest(ns: u64) -> Self {
+        ns
+    }
+}
+
+impl Nanoseconds for u32 {
+    fn nearest(ns: u64) -> Self {
+        Self::try_from(ns).unwrap_or(Self::MAX)
+    }
+}
+
 /// Samples in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sorted<T>(Vec<T>);
@@ -97,20 +122,33 @@ impl Sorted<u64> {
     /// Sorts durations, most of which are expected to be short: those take two passes, however many they are.
     #[must_use]
     pub fn of_durations_ns(durations_ns: impl Iterator<Item = u64>) -> Self {
-        let mut counts = vec![0_usize; COUNTED_BELOW_NS];
+        Self::counted(durations_ns, 0, COUNTED_BELOW_NS)
+    }
+
+    /// Sorts a part of a run's durations, most of which are expected to lie close together: those take two passes.
+    #[must_use]
+    pub fn of_neighbours_ns(durations_ns: &[u64]) -> Self {
+        let from = durations_ns.iter().min().copied().unwrap_or(0);
+        // More values to count than durations would take longer than sorting them.
+        Self::counted(durations_ns.iter().copied(), from, (durations_ns.len() / 2).min(COUNTED_BELOW_NS))
+    }
+
+    /// Counts those of `width` values from `from` on, which is no larger than any; sorts the others.
+    fn counted(durations_ns: impl Iterator<Item = u64>, from: u64, width: usize) -> Self {
+        let mut counts = vec![0_usize; width];
         let mut total = 0;
         let mut long = Vec::new();
         for ns in durations_ns {
             total += 1;
-            match usize::try_from(ns).ok().and_then(|ns| counts.get_mut(ns)) {
+            match usize::try_from(ns - from).ok().and_then(|place| counts.get_mut(place)) {
                 Some(count) => *count += 1,
                 None => long.push(ns),
             }
         }
         long.sort_unstable();
         let mut sorted = Vec::with_capacity(total);
-        for (ns, count) in (0..).zip(counts) {
-            sorted.resize(sorted.len() + count, ns);
+        for (place, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            sorted.resize(sorted.len() + count, from + place as u64);
         }
         sorted.extend(long);
         Self(sorted)
@@ -271,7 +309,8 @@ mod tests {
         fn counting_sorts_as_sorting_does(
             samples in prop::collection::vec(prop_oneof![0_u64..400_000, any::<u64>()], 0..300),
         ) {
-            prop_assert_eq!(Sorted::of_durations_ns(samples.iter().copied()), Sorted::new(samples));
+            prop_assert_eq!(Sorted::of_durations_ns(samples.iter().copied()), Sorted::new(samples.clone()));
+            prop_assert_eq!(Sorted::of_neighbours_ns(&samples), Sorted::new(samples));
         }
 
         #[test]

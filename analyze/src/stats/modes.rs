@@ -40,16 +40,15 @@ pub fn modes(sorted: &Sorted<u64>) -> Vec<Mode> {
     }
     let density = Density::of(sorted);
     let count = all.len() as f64;
-    let mut hills = density.hills();
+    let mut hills = density.hills(all);
+    let share = |hill: &Hill| hill.samples as f64 / count;
     // Weakest first: the deepest valley that is none, then the smallest hill that is none.
     while hills.len() > 1 {
         let (shallowest, depth) = (1..hills.len())
             .map(|right| (right, density.shallowness(&hills[right - 1], &hills[right])))
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .expect("there are two");
-        let share = |hill: &Hill| density.samples_between(all, hill.from, hill.to) as f64 / count;
-        let smallest = (0..hills.len()).min_by(|a, b| share(&hills[*a]).total_cmp(&share(&hills[*b])));
-        let smallest = smallest.expect("there are two");
+        let smallest = (0..hills.len()).min_by_key(|place| hills[*place].samples).expect("there are two");
         if depth > DEEPEST_VALLEY {
             merge(&mut hills, shallowest, &density);
         } else if share(&hills[smallest]) < LEAST_SHARE {
@@ -62,10 +61,7 @@ pub fn modes(sorted: &Sorted<u64>) -> Vec<Mode> {
             break;
         }
     }
-    let mode = |hill: &Hill| Mode {
-        at_ns: density.ns(hill.top),
-        share: density.samples_between(all, hill.from, hill.to) as f64 / count,
-    };
+    let mode = |hill: &Hill| Mode { at_ns: density.ns(hill.top), share: share(hill) };
     hills.iter().map(mode).collect()
 }
 
@@ -75,6 +71,8 @@ struct Hill {
     from: usize,
     top: usize,
     to: usize,
+    /// How many samples lie in it: looked up once, for it is asked again with each hill that goes.
+    samples: usize,
 }
 
 /// Makes one of the hill at `right` and the one before it.
@@ -82,6 +80,7 @@ fn merge(hills: &mut Vec<Hill>, right: usize, density: &Density) {
     let other = hills.remove(right);
     let hill = &mut hills[right - 1];
     hill.to = other.to;
+    hill.samples += other.samples;
     if density.at(other.top) > density.at(hill.top) {
         hill.top = other.top;
     }
@@ -108,7 +107,7 @@ impl Density {
         let quartiles = (at(7500) / at(2500)).ln();
         let silverman = 0.9 * quartiles / 1.34 * (all.len() as f64).powf(-0.2);
         // A step of the clock is widest on the axis where the samples are smallest.
-        let steps = (step_ns(all) / at(500)).min(COARSEST);
+        let steps = (step_ns(sorted) / at(500)).min(COARSEST);
         let bandwidth = silverman.max(steps).max(1e-3);
         let margin = 4.0 * bandwidth;
         let length = high.ln() - low.ln() + 2.0 * margin;
@@ -151,8 +150,9 @@ impl Density {
     }
 
     /// All maxima with the valleys between them.
-    fn hills(&self) -> Vec<Hill> {
+    fn hills(&self, all: &[u64]) -> Vec<Hill> {
         let mut hills: Vec<Hill> = Vec::new();
+        let hill = |from, top, to| Hill { from, top, to, samples: self.samples_between(all, from, to) };
         let mut is_rising = true;
         let (mut top, mut valley) = (0, 0);
         for place in 1..self.points.len() {
@@ -163,14 +163,14 @@ impl Density {
             } else if !is_rising && self.points[place] > self.points[place - 1] {
                 is_rising = true;
                 let from = hills.last().map_or(0, |hill| hill.to);
-                hills.push(Hill { from, top, to: usize::midpoint(valley, place - 1) });
+                hills.push(hill(from, top, usize::midpoint(valley, place - 1)));
             } else if !is_rising && self.points[place] < self.points[place - 1] {
                 valley = place;
             }
         }
         let from = hills.last().map_or(0, |hill| hill.to);
         let top = if is_rising { self.points.len() - 1 } else { top };
-        hills.push(Hill { from, top, to: self.points.len() });
+        hills.push(hill(from, top, self.points.len()));
         hills
     }
 
@@ -204,9 +204,13 @@ fn kernel(bandwidth_points: f64) -> Vec<f64> {
 }
 
 /// The smallest step between different values in the middle nine tenths: the clock's, or a nanosecond.
-fn step_ns(sorted: &[u64]) -> f64 {
-    let body = &sorted[sorted.len() / 20..sorted.len() - sorted.len() / 20];
-    let steps = || body.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0);
+fn step_ns(sorted: &Sorted<u64>) -> f64 {
+    let all = sorted.as_slice();
+    let beyond = all.len() / 20;
+    let (low, high) = (all[beyond], all[all.len() - 1 - beyond]);
+    let values = sorted.groups().map(|(ns, _)| ns).skip_while(move |ns| *ns < low);
+    let body = values.take_while(move |ns| *ns <= high);
+    let steps = || body.clone().zip(body.clone().skip(1)).map(|(a, b)| b - a);
     // Two values show no step of a clock, only that there are two of them.
     if steps().nth(1).is_none() { 1.0 } else { steps().min().unwrap_or(1) as f64 }
 }

@@ -5,7 +5,7 @@
 //! otherwise, a hundredth of the interval's width apart or less. Where a resample's percentile lies outside, the table is
 //! made again from ranks further out, so no resample is cut off.
 
-use super::cells::Cells;
+use super::cell_values::CellValues;
 use super::resamples::{Resamples, dot};
 use super::{Percentile, Sorted};
 
@@ -24,23 +24,23 @@ pub struct OrderTable {
 }
 
 impl OrderTable {
-    /// The nearest-rank `percentile` of each resample of `samples_ns`, whose rank in them has the standard deviation
-    /// `rank_deviation`; nothing where there are no samples.
+    /// The nearest-rank `percentile` of each resample of a series, whose rank in it has the standard deviation
+    /// `rank_deviation`; nothing where it has no samples.
     #[must_use]
     pub fn resampled(
-        samples_ns: &[u64],
+        cell_values: &CellValues,
         sorted: &Sorted<u64>,
-        cells: Cells,
         percentile: Percentile,
         rank_deviation: f64,
         resamples: &Resamples,
     ) -> Vec<f64> {
-        let Some(middle) = percentile.rank(samples_ns.len()).checked_sub(1) else { return Vec::new() };
-        let sizes: Vec<i16> = cells.ranges().map(|range| range.len() as i16).collect();
+        let all = sorted.as_slice();
+        let Some(middle) = percentile.rank(all.len()).checked_sub(1) else { return Vec::new() };
+        let sizes = cell_values.sizes();
         let mut reach = (rank_deviation * FIRST_REACH).ceil() as usize + 8;
         loop {
-            let (candidates_ns, is_all_below) = candidates(sorted.as_slice(), middle, reach);
-            let table = Self::count(samples_ns, cells, candidates_ns);
+            let (candidates_ns, is_all_below) = candidates(all, middle, reach);
+            let table = Self::count(cell_values, sizes.len(), candidates_ns);
             let found = resamples.iter().map(|drawn| {
                 let wanted = percentile.rank(dot(&sizes, drawn) as usize);
                 let place = table.place(drawn, wanted as i32);
@@ -54,20 +54,18 @@ impl OrderTable {
         }
     }
 
-    fn count(samples_ns: &[u64], cells: Cells, candidates_ns: Vec<u64>) -> Self {
-        let columns = cells.count();
+    fn count(cell_values: &CellValues, columns: usize, candidates_ns: Vec<u64>) -> Self {
         let mut counts = vec![0_i16; candidates_ns.len() * columns];
-        let (first, last) = (candidates_ns[0], candidates_ns[candidates_ns.len() - 1]);
-        for (column, range) in cells.ranges().enumerate() {
-            let mut below = 0;
-            for ns in &samples_ns[range] {
-                below += i16::from(*ns <= first);
-                if *ns > first && *ns <= last {
-                    let row = candidates_ns.partition_point(|candidate| candidate < ns);
-                    counts[row * columns + column] += 1;
+        let last = candidates_ns[candidates_ns.len() - 1];
+        for (column, cell) in cell_values.iter().enumerate() {
+            // Both ascend.
+            let mut row = 0;
+            for (ns, count) in cell.iter().take_while(|(ns, _)| *ns <= last) {
+                while candidates_ns[row] < *ns {
+                    row += 1;
                 }
+                counts[row * columns + column] += *count as i16;
             }
-            counts[column] = below;
         }
         for row in 1..candidates_ns.len() {
             let (above, this) = counts.split_at_mut(row * columns);
@@ -105,6 +103,7 @@ fn candidates(sorted: &[u64], middle: usize, reach: usize) -> (Vec<u64>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cells::Cells;
     use super::super::random::Random;
     use super::*;
     use proptest::prelude::*;
@@ -132,7 +131,7 @@ mod tests {
             let cells = Cells::of(samples.len());
             let resamples = Resamples::draw(cells.count(), 3, 9);
             let sorted = Sorted::new(samples.clone());
-            let found = OrderTable::resampled(&samples, &sorted, cells, percentile, reach, &resamples);
+            let found = OrderTable::resampled(&CellValues::of(&samples, cells), &sorted, percentile, reach, &resamples);
             // At most 400 distinct values, so every one of them may be a candidate.
             for (found, drawn) in found.iter().zip(resamples.iter()).step_by(50) {
                 prop_assert!((found - naive(&samples, cells, percentile, drawn)).abs() < 8.0);
@@ -148,7 +147,13 @@ mod tests {
         let resamples = Resamples::draw(cells.count(), 3, 9);
         let sorted = Sorted::new(samples.clone());
         for percentile in [Percentile::P50, Percentile::P90, Percentile::P99] {
-            let found = OrderTable::resampled(&samples, &sorted, cells, percentile, 20.0, &resamples);
+            let found = OrderTable::resampled(
+                &CellValues::of(&samples, cells),
+                &sorted,
+                percentile,
+                20.0,
+                &resamples,
+            );
             let expected: Vec<f64> =
                 resamples.iter().map(|d| naive(&samples, cells, percentile, d)).collect();
             assert_eq!(found, expected, "{}", percentile.name());
@@ -162,9 +167,8 @@ mod tests {
         let resamples = Resamples::draw(cells.count(), 1, 9);
         let of = |reach| {
             OrderTable::resampled(
-                &samples,
+                &CellValues::of(&samples, cells),
                 &Sorted::new(samples.clone()),
-                cells,
                 Percentile::P50,
                 reach,
                 &resamples,

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::periodicity::{Beat, beat};
-use super::{Percentile, Sorted};
+use super::{Nanoseconds, Percentile, Sorted};
 use crate::timeline::{TimeBase, Timeline};
 
 /// Robust standard deviations above the median.
@@ -39,21 +39,26 @@ impl Outliers {
     /// Of `samples_ns` in the order they were taken and the same in ascending order; with the times at which the messages were
     /// sent, where those are known. `None` without samples.
     #[must_use]
-    pub fn of(samples_ns: &[u64], sorted: &Sorted<u64>, timeline: Option<&Timeline>) -> Option<Self> {
+    pub fn of<N: Nanoseconds>(
+        samples_ns: &[N],
+        sorted: &Sorted<u64>,
+        timeline: Option<&Timeline<'_>>,
+    ) -> Option<Self> {
         let threshold_ns = threshold(sorted)?;
         let outliers: Vec<usize> = samples_ns
             .iter()
             .enumerate()
-            .filter(|(_, ns)| **ns as f64 > threshold_ns)
+            .filter(|(_, ns)| ns.real() > threshold_ns)
             .map(|(i, _)| i)
             .collect();
         let clusters: Vec<usize> =
             outliers.chunk_by(|a, b| b - a <= CLUSTER_MESSAGES).map(|cluster| cluster[0]).collect();
         let found = timeline.and_then(|timeline| {
-            let sent = &timeline.sent_ns;
-            let times: Vec<f64> = clusters.iter().filter_map(|i| Some(*sent.get(*i)? as f64)).collect();
-            let whole = sent.last()?.saturating_sub(*sent.first()?) as f64;
-            beat(&times, whole / sent.len() as f64)
+            let places = [0].into_iter().chain(clusters.iter().copied()).chain([samples_ns.len() - 1]);
+            let sent = timeline.sent_ns_at(places);
+            let [first, times @ .., last] = sent.as_slice() else { return None };
+            let times: Vec<f64> = times.iter().map(|ns| *ns as f64).collect();
+            beat(&times, last.saturating_sub(*first) as f64 / samples_ns.len() as f64)
         });
         Some(Self {
             threshold_ns,
@@ -93,9 +98,10 @@ fn median_deviation(sorted: &[u64], centre: u64) -> u64 {
 mod tests {
     use super::super::random::Random;
     use super::*;
+    use crate::input::{Sample, Samples};
     use proptest::prelude::*;
 
-    fn outliers(samples: &[u64], timeline: Option<&Timeline>) -> Outliers {
+    fn outliers(samples: &[u64], timeline: Option<&Timeline<'_>>) -> Outliers {
         Outliers::of(samples, &Sorted::new(samples.to_vec()), timeline).unwrap()
     }
 
@@ -105,7 +111,7 @@ mod tests {
         let samples = [[120_u64; 40], [130; 40], [140; 40]].concat();
         assert_eq!(outliers(&samples, None).threshold_ns, 130.0 + 148.26);
         assert_eq!(outliers(&[130; 50], None).threshold_ns, 260.0);
-        assert_eq!(Outliers::of(&[], &Sorted::new(vec![]), None), None);
+        assert_eq!(Outliers::of::<u64>(&[], &Sorted::new(vec![]), None), None);
     }
 
     #[test]
@@ -129,7 +135,7 @@ mod tests {
         // Messages of 400 ns; every 4 ms one that takes 5 µs longer, and now and then something else.
         let mut random = Random::new(1);
         let (mut now, mut next_tick) = (0_u64, 1_000_000_u64);
-        let (mut samples, mut sent) = (Vec::new(), Vec::new());
+        let mut samples = Vec::new();
         for _ in 0..400_000 {
             let mut ns = 380 + random.below(40) as u64;
             if now >= next_tick {
@@ -139,11 +145,19 @@ mod tests {
             if random.below(20_000) == 0 {
                 ns += 9_000;
             }
-            sent.push(now);
             samples.push(ns);
             now += ns;
         }
-        let timeline = Timeline { sent_ns: sent, base: TimeBase::RoundTrips };
+        let sample = |(iteration, ns): (u64, &u64)| Sample {
+            iteration,
+            processed_ns: *ns,
+            received_ns: None,
+            send_delay_ns: None,
+            to_guest_ns: None,
+            to_host_ns: None,
+        };
+        let kept: Samples = (1..).zip(&samples).map(sample).collect();
+        let timeline = Timeline::one_after_the_other(&kept, None);
         let found = outliers(&samples, Some(&timeline));
         assert_eq!(found.likely.as_deref(), Some("250 Hz timer tick"), "{found:?}");
         assert!((found.period_ns.unwrap() / 4e6 - 1.0).abs() < 0.005, "{found:?}");

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::Sorted;
 use super::autocorrelation::{RunDependence, lag_1_of_sides};
 use super::bootstrap::{Bootstrap, Intervals};
 use super::drift::Drift;
@@ -10,6 +9,8 @@ use super::jitter::mean_absolute_difference;
 use super::modes::{Mode, modes};
 use super::outliers::Outliers;
 use super::warm_up::WarmUp;
+use super::{Nanoseconds, Sorted};
+use crate::beside::beside;
 use crate::timeline::Timeline;
 
 /// Everything the order and the distribution of a run's samples show. No sample is trimmed for any of it.
@@ -52,25 +53,26 @@ impl Shape {
     /// Of `samples_in_file_order`, the same in ascending order, and the times at which the messages were sent where those
     /// are known. The same seed gives the same intervals.
     #[must_use]
-    pub fn of(
-        samples_in_file_order: &[u64],
+    pub fn of<N: Nanoseconds>(
+        samples_in_file_order: &[N],
         sorted: &Sorted<u64>,
-        timeline: Option<&Timeline>,
+        timeline: Option<&Timeline<'_>>,
         seed: u64,
     ) -> Self {
         let samples = samples_in_file_order;
-        let bootstrap = Bootstrap::of(samples, sorted, seed);
-        let warm_up = WarmUp::of(samples);
-        let warm = warm_up.map_or(samples, |warm_up| &samples[warm_up.messages as usize..]);
-        Self {
-            intervals: bootstrap.intervals,
-            jitter_ns: mean_absolute_difference(samples),
-            autocorrelation: Autocorrelation::of(samples, sorted, &bootstrap),
-            modes: modes(sorted),
-            outliers: Outliers::of(samples, sorted, timeline),
-            warm_up,
-            drift: Drift::of(warm),
-        }
+        let of_order = || {
+            let warm_up = WarmUp::of(samples);
+            let warm = warm_up.map_or(samples, |warm_up| &samples[warm_up.messages as usize..]);
+            (warm_up, Drift::of(warm), Outliers::of(samples, sorted, timeline))
+        };
+        let of_distribution = || {
+            let bootstrap = Bootstrap::of(samples, sorted, seed);
+            let autocorrelation = Autocorrelation::of(samples, sorted, &bootstrap);
+            (bootstrap.intervals, autocorrelation, modes(sorted), mean_absolute_difference(samples))
+        };
+        let ((warm_up, drift, outliers), (intervals, autocorrelation, modes, jitter_ns)) =
+            beside(of_order, of_distribution);
+        Self { intervals, jitter_ns, autocorrelation, modes, outliers, warm_up, drift }
     }
 
     /// Whether samples gather in more than one place.
@@ -81,7 +83,7 @@ impl Shape {
 }
 
 impl Autocorrelation {
-    fn of(samples: &[u64], sorted: &Sorted<u64>, bootstrap: &Bootstrap) -> Option<Self> {
+    fn of<N: Nanoseconds>(samples: &[N], sorted: &Sorted<u64>, bootstrap: &Bootstrap) -> Option<Self> {
         let of_run = RunDependence::of(samples)?;
         Some(Self {
             lag_1: of_run.lag_1,

@@ -9,6 +9,7 @@
 
 use serde::Serialize;
 
+use super::Nanoseconds;
 use super::cells::Cells;
 
 /// Blocks that a stretch of the run is cut into.
@@ -38,7 +39,7 @@ pub struct WarmUp {
 impl WarmUp {
     /// Of `samples_ns` in the order they were taken; `None` if it has none, or there are fewer than 100.
     #[must_use]
-    pub fn of(samples_ns: &[u64]) -> Option<Self> {
+    pub fn of<N: Nanoseconds>(samples_ns: &[N]) -> Option<Self> {
         let mut stretch = samples_ns;
         while stretch.len() >= FEWEST_BLOCKS * FEWEST_SAMPLES {
             let blocks = Cells::new(stretch.len(), BLOCKS.min(stretch.len() / FEWEST_SAMPLES));
@@ -149,8 +150,8 @@ mod tests {
                 assert!(found <= most, "phi {phi}, {count} samples: {found} of 50");
             }
         }
-        assert_eq!(WarmUp::of(&[130; 5_000]), None);
-        assert_eq!(WarmUp::of(&[0; 5_000]), None);
+        assert_eq!(WarmUp::of(&[130_u64; 5_000]), None);
+        assert_eq!(WarmUp::of(&[0_u64; 5_000]), None);
         assert_eq!(WarmUp::of(&run(1, 0.0, 99, 30)), None);
     }
 
