@@ -92,7 +92,7 @@ trap : TERM
 }
 tell ENDED
 RELAY
-systemd-run --collect -q --unit="$unit" -p Type=exec -p TimeoutStopSec=20 \
+systemd-run --collect -q --unit="$unit" -p Type=exec -p TimeoutStopSec=45 \
     /bin/sh "$relay" "$log" "$ready" stress-ng "$@" || exit 1
 IFS= read -r line <&3
 [ "$line" = RUNS ] && exit 0
