@@ -26,8 +26,11 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("analyze: {error:#}");
-            let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
-            ExitCode::from(if interrupted { 130 } else { 1 })
+            ExitCode::from(match error.downcast_ref() {
+                Some(Error::Interrupted) => 130,
+                Some(Error::CompareRuns(problem)) if problem.is_usage() => 2,
+                _ => 1,
+            })
         }
     }
 }

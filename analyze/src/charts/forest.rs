@@ -23,13 +23,13 @@ pub struct ForestRow {
     pub verdict: ForestVerdict,
 }
 
-/// What a ratio comes to, whichever direction is the better one for the quantity.
+/// What a ratio comes to, in the words of the report: of rates and times alike, faster is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForestVerdict {
     /// Changed for the better.
-    Better,
+    Faster,
     /// Changed for the worse.
-    Worse,
+    Slower,
     /// Not changed by more than is told apart.
     Same,
     /// The interval is too wide to say.
@@ -37,12 +37,12 @@ pub enum ForestVerdict {
 }
 
 impl ForestVerdict {
-    const ALL: [Self; 4] = [Self::Better, Self::Worse, Self::Same, Self::CannotTell];
+    const ALL: [Self; 4] = [Self::Faster, Self::Slower, Self::Same, Self::CannotTell];
 
     fn words(self) -> &'static str {
         match self {
-            Self::Better => "better",
-            Self::Worse => "worse",
+            Self::Faster => "faster",
+            Self::Slower => "slower",
             Self::Same => "same",
             Self::CannotTell => "cannot tell",
         }
@@ -50,8 +50,8 @@ impl ForestVerdict {
 
     fn color(self) -> RGBColor {
         match self {
-            Self::Better => BLUE,
-            Self::Worse => VERMILLION,
+            Self::Faster => BLUE,
+            Self::Slower => VERMILLION,
             Self::Same => INK,
             Self::CannotTell => GREY,
         }

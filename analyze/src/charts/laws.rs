@@ -376,8 +376,8 @@ fn a_forest_shows_every_ratio_whatever_it_is() {
         same_within: Some(0.02),
     };
     let rows = vec![
-        row("p50 to PROCESSED", 0.934, 0.912, 0.957, ForestVerdict::Better),
-        row("p99 to PROCESSED", 1.31, 1.12, 1.53, ForestVerdict::Worse),
+        row("p50 to PROCESSED", 0.934, 0.912, 0.957, ForestVerdict::Faster),
+        row("p99 to PROCESSED", 1.31, 1.12, 1.53, ForestVerdict::Slower),
         row("p99.9 to PROCESSED", 1.004, 0.99, 1.01, ForestVerdict::Same),
         row(
             "a quantity with a name that is far too long for its place",
@@ -392,7 +392,7 @@ fn a_forest_shows_every_ratio_whatever_it_is() {
     let picture = forest::picture(heading, rows);
     keeps_the_laws(&picture, true);
     let lines = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect::<Vec<_>>();
-    assert!(lines.contains(&"0.934 × [0.912, 0.957]  better".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"0.934 × [0.912, 0.957]  faster".to_owned()), "{lines:?}");
     assert!(lines.contains(&"n/a × [n/a, n/a]  cannot tell".to_owned()), "{lines:?}");
     let one = vec![row("p50", 1.0, 1.0, 1.0, ForestVerdict::Same)];
     let heading = ForestHeading { title: "one".into(), ..ForestHeading::default() };
@@ -420,11 +420,70 @@ fn a_trend_shows_every_run_and_every_change() {
                 points: vec![point(0, 2.0), unknown, point(2, 80.0)],
             },
         ];
-        let picture = trend::picture("History of results", "30 runs", trends);
+        let picture = trend::picture("History of results", vec!["30 runs".into(), "more".into()], trends);
         keeps_the_laws(&picture, true);
         let drawing = picture.drawing().unwrap();
         assert_eq!(drawing.hover.iter().map(|p| p.series[0].points.len()).collect::<Vec<_>>(), [count, 2]);
         let changes = texts(drawing).filter(|line| line.content == "run-12").count();
         assert_eq!(changes, usize::from(count > 12));
     }
+}
+
+#[test]
+fn runs_of_one_minute_are_told_apart_by_the_second() {
+    let labels = |times: [&str; 2]| {
+        let point = |time: &str| TrendPoint {
+            when_utc: format!("2026-11-20T{time}Z"),
+            label: "a run".into(),
+            value: 400.0,
+            low: 390.0,
+            high: 410.0,
+            is_change_point: false,
+        };
+        let points = times.map(point).into();
+        let trends = vec![Trend { name: "p50".into(), unit: TrendUnit::Nanoseconds, points }];
+        let picture = trend::picture("History", vec![], trends);
+        keeps_the_laws(&picture, true);
+        let all: Vec<String> = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect();
+        all.into_iter().filter(|text| text.starts_with("20:")).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(["20:00:05", "20:01:05"]), ["20:00", "20:01"]);
+    assert_eq!(labels(["20:00:05", "20:00:35"]), ["20:00:05", "20:00:35"]);
+}
+
+/// Height and length of a line in the colour of levels, in units of the drawing.
+fn level_of(shape: &Shape) -> Option<(i32, i32)> {
+    match shape {
+        Shape::Stroke { points, ink, .. } if ink.color == (230, 159, 0) => {
+            let (first, last) = (points.first()?, points.last()?);
+            Some((first.1, last.0 - first.0))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_level_of_an_even_number_of_runs_lies_between_the_two_in_the_middle() {
+    let drawn = |values: &[f64]| {
+        let point = |(i, value): (usize, &f64)| TrendPoint {
+            when_utc: format!("2026-11-20T20:{i:02}:00Z"),
+            label: format!("run-{i}"),
+            value: *value,
+            low: f64::NAN,
+            high: f64::NAN,
+            is_change_point: false,
+        };
+        let points = values.iter().enumerate().map(point).collect();
+        let trends = vec![Trend { name: "p50".into(), unit: TrendUnit::Nanoseconds, points }];
+        trend::picture("History", vec![], trends)
+    };
+    let level = |values: &[f64]| {
+        let picture = drawn(values);
+        let orange = picture.drawing().unwrap().shapes.iter().filter_map(level_of).max_by_key(|line| line.1);
+        // The longest: the legend has a short one.
+        orange.unwrap().0
+    };
+    // The same ends, so the same axis: the median of four is that of five with 450 in their middle.
+    assert_eq!(level(&[400.0, 420.0, 480.0, 500.0]), level(&[400.0, 420.0, 450.0, 480.0, 500.0]));
+    assert_ne!(level(&[400.0, 420.0, 480.0, 500.0]), level(&[400.0, 410.0, 420.0, 480.0, 500.0]));
 }

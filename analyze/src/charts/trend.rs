@@ -8,6 +8,7 @@ use super::panel::{Chart, Panel, Swatch};
 use super::picture::{Picture, names};
 use super::style::{self, Area, BLUE, Drawn, GREY, ORANGE, PAPER, VERMILLION, px};
 use crate::report::text::{duration, four_digits};
+use crate::stats::shift::median;
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,23 +49,30 @@ pub struct Trend {
 
 const WIDTH: u32 = 1200;
 const PANEL: u32 = 380;
-const HEADING: u32 = 60;
+/// Height of the heading over its first line of facts.
+const HEADING: u32 = 40;
+/// Height of a line of facts.
+const FACT: u32 = 20;
 /// Letters of dates that fit side by side on the axis.
 const DATES: usize = 9;
 
-/// The picture of these figures, a panel each.
+/// The picture of these figures, a panel each, under lines of facts.
 #[must_use]
-pub fn picture(title: &str, facts: &str, trends: Vec<Trend>) -> Picture<'static> {
-    let height = HEADING + PANEL * trends.len().max(1) as u32;
+pub fn picture(title: &str, facts: Vec<String>, trends: Vec<Trend>) -> Picture<'static> {
+    let above = HEADING + FACT * facts.len() as u32;
+    let height = above + PANEL * trends.len().max(1) as u32;
     let names: Vec<&str> = trends.iter().map(|trend| trend.name.as_str()).collect();
     let alt =
         format!("Figures of each run in order, with the points where they changed: {}", names.join(", "));
-    let (heading, facts) = (title.to_owned(), facts.to_owned());
+    let heading = title.to_owned();
     Picture::new(names!("history_trend"), title.to_owned(), alt, (WIDTH, height), move |area| {
         use plotters::element::Text;
         area.draw(&Text::new(heading.clone(), (px(12), px(10)), style::bold(24, style::INK)))?;
-        area.draw(&Text::new(facts.clone(), (px(12), px(40)), style::text(15, GREY)))?;
-        let below = area.clone().margin(px(HEADING as i32), 0, 0, 0);
+        for (line, fact) in facts.iter().enumerate() {
+            let top = (HEADING + FACT * line as u32) as i32;
+            area.draw(&Text::new(fact.clone(), (px(12), px(top)), style::text(15, GREY)))?;
+        }
+        let below = area.clone().margin(px(above as i32), 0, 0, 0);
         for (trend, panel) in trends.iter().zip(below.split_evenly((trends.len().max(1), 1))) {
             draw(&panel, trend)?;
         }
@@ -101,6 +109,7 @@ fn draw(area: &Area<'_>, trend: &Trend) -> Drawn {
     let (low, high) = if low.is_finite() { (low, high) } else { (0.0, 1.0) };
     let y = trend.unit.axis(low, high);
     let step = points.len().div_ceil(DATES).max(1);
+    let date = if minutes_repeat(points) { to_the_second } else { to_the_minute };
     let dates = points.iter().enumerate().step_by(step).map(|(i, p)| (i as f64, date(&p.when_utc))).collect();
     let x = Axis::marked("run, in order of its start (UTC)", -0.5, points.len().max(1) as f64 - 0.5, dates);
     let changes = points.iter().filter(|p| p.is_change_point).count();
@@ -152,18 +161,16 @@ fn draw(area: &Area<'_>, trend: &Trend) -> Drawn {
     chart.values((&trend.name, BLUE), &known, place, text)
 }
 
-/// The median of each stretch without a change, over its whole length.
+/// The median of each stretch without a change, over its whole length; as the report has it, between two in the middle.
 fn levels(chart: &Chart<'_>, y: &Axis, points: &[TrendPoint]) -> Drawn {
     let mut begin = 0;
     for end in 1..=points.len() {
         if end < points.len() && !points[end].is_change_point {
             continue;
         }
-        let mut values: Vec<f64> =
-            points[begin..end].iter().map(|p| p.value).filter(|value| value.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        if let Some(median) = values.get(values.len().saturating_sub(1) / 2) {
-            let ends = [(begin as f64 - 0.5, y.at(*median)), (end as f64 - 0.5, y.at(*median))];
+        let values = points[begin..end].iter().map(|p| p.value).filter(|value| value.is_finite()).collect();
+        if let Some(median) = median(values) {
+            let ends = [(begin as f64 - 0.5, y.at(median)), (end as f64 - 0.5, y.at(median))];
             chart.plotting_area().draw(&PathElement::new(ends, style::line(ORANGE, 2)))?;
         }
         begin = end;
@@ -171,10 +178,25 @@ fn levels(chart: &Chart<'_>, y: &Axis, points: &[TrendPoint]) -> Drawn {
     Ok(())
 }
 
-/// Date over time of day, as far as they are there.
-fn date(when_utc: &str) -> String {
+/// Whether runs began so soon after each other that their dates would read the same.
+fn minutes_repeat(points: &[TrendPoint]) -> bool {
+    points.windows(2).any(|pair| to_the_minute(&pair[0].when_utc) == to_the_minute(&pair[1].when_utc))
+}
+
+/// Date over hour and minute.
+fn to_the_minute(when_utc: &str) -> String {
+    date(when_utc, "20:00".len())
+}
+
+/// With the second.
+fn to_the_second(when_utc: &str) -> String {
+    date(when_utc, "20:00:00".len())
+}
+
+/// Date over so many letters of the time of day, as far as they are there.
+fn date(when_utc: &str, letters: usize) -> String {
     let (day, time) = when_utc.split_once('T').unwrap_or((when_utc, ""));
-    format!("{day}\n{}", time.get(..5).unwrap_or(time))
+    format!("{day}\n{}", time.get(..letters).unwrap_or(time))
 }
 
 fn short(label: &str) -> String {

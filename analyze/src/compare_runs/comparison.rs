@@ -6,7 +6,7 @@ use super::Problem;
 use super::conditions::{Difference, differences};
 use super::one_run::{FigureId, OneRun};
 use super::verdict::{Judgement, Standard, Verdict, judge};
-use crate::doubt::{Doubt, Severity};
+use crate::doubt::Doubt;
 use crate::stats::rank::{CliffsDelta, MannWhitney, cliffs_delta, mann_whitney};
 use crate::stats::ratio::{Interval, ratio_of_runs, spread_of_runs, within_runs};
 use crate::stats::shift::{Shift, median, shift_function};
@@ -147,11 +147,6 @@ impl Comparison {
 }
 
 impl RunEntry {
-    /// Those that say something of the run rather than of all of its kind, such as that it was emulated.
-    pub fn grave_doubts(&self) -> impl Iterator<Item = &Doubt> {
-        self.doubts.iter().filter(|doubt| doubt.severity() < Severity::Note)
-    }
-
     fn of(run: &OneRun) -> Self {
         Self {
             run: run.path.display().to_string(),

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::comparison::{Compared, Comparison, RunEntry};
+use super::doubts;
 use super::one_run::Unit;
 use super::picture::picture;
-use super::report::{interval_title, notes, p_value, sentence, tally, value};
+use super::report::{ends, interval_title, notes, p_value, sentence, shift_word, tally, value};
 use super::verdict::Verdict;
 use crate::doubt::Severity;
 use crate::error::Error;
@@ -14,7 +15,8 @@ use crate::report::concern::Concern;
 use crate::report::document::{Block, Row, Section, Table};
 use crate::report::figures::Cell;
 use crate::report::markdown::of_parts;
-use crate::report::text::{four_digits, plural, shown};
+use crate::report::text::{duration, four_digits, plural, shown};
+use crate::stats::shift::Shift;
 
 /// As a page with the ratios drawn.
 ///
@@ -94,21 +96,17 @@ fn concerns(comparison: &Comparison) -> Vec<Concern> {
             advice: "Make the runs alike in it, or quote it with every figure.".into(),
         });
     let mut all: Vec<Concern> = grave.collect();
-    let mut told: Vec<&str> = Vec::new();
-    let runs = || comparison.base.iter().chain(&comparison.new);
-    for (run, doubt) in runs().flat_map(|run| run.doubts.iter().map(move |doubt| (run, doubt))) {
-        if !told.contains(&doubt.code()) {
-            told.push(doubt.code());
-            let count =
-                runs().filter(|run| run.doubts.iter().any(|other| other.code() == doubt.code())).count();
-            let of = comparison.base.len() + comparison.new.len();
-            all.push(Concern {
-                severity: doubt.severity(),
-                text: format!("{count} of {of} runs, the first of them {}: {doubt}", run.run),
-                advice: doubt.advice(),
-            });
-        }
-    }
+    let runs = comparison.base.len() + comparison.new.len();
+    all.extend(doubts::all(comparison).iter().map(|known| Concern {
+        severity: known.doubt.severity(),
+        text: format!(
+            "{} of {runs} runs, the first of them {}: {}",
+            known.base_runs + known.new_runs,
+            known.first_run,
+            known.doubt
+        ),
+        advice: known.doubt.advice(),
+    }));
     all.sort_by_key(|concern| concern.severity);
     all
 }
@@ -122,6 +120,11 @@ fn sections(comparison: &Comparison) -> Vec<Section> {
     if !comparison.is_one_a_side() {
         let blocks = vec![Block::Table(between(comparison))];
         sections.push(Section { id: "between", title: "Between runs".into(), blocks });
+        if !comparison.shift.is_empty() {
+            let title = "Shift: time to PROCESSED, decile by decile".into();
+            let blocks = vec![Block::Table(shift(comparison))];
+            sections.push(Section { id: "shift", title, blocks });
+        }
     }
     let told: Vec<String> =
         comparison.differences.iter().filter(|d| !d.matters).map(super::Difference::sentence).collect();
@@ -151,7 +154,7 @@ fn figures(comparison: &Comparison) -> Table {
         let key = |name: &str| format!("figures.{place}.{name}");
         let median = |name: &str, median: f64| cell(value(figure.id.unit, median), key(name), json!(median));
         let interval = figure.shown_interval();
-        let ends = shown(interval, |i| format!("{} to {}", four_digits(i.low), four_digits(i.high)));
+        let ends = shown(interval, ends);
         Row {
             name: figure.label(),
             cells: vec![
@@ -164,8 +167,13 @@ fn figures(comparison: &Comparison) -> Table {
         }
     };
     let interval = interval_title(comparison);
+    let caption = if comparison.is_one_a_side() {
+        "Figures of both runs, and their ratio"
+    } else {
+        "Medians over runs, and the ratio of all pairs"
+    };
     Table {
-        caption: "Medians over runs, and the ratio of all pairs".into(),
+        caption: caption.into(),
         columns: ["", "base", "new", "ratio", &interval, "verdict"].map(str::to_owned).into(),
         rows: comparison.figures.iter().enumerate().map(row).collect(),
     }
@@ -180,7 +188,7 @@ fn between(comparison: &Comparison) -> Table {
             (Verdict::CannotTell, None) => "> 1000".into(),
             _ => "-".into(),
         };
-        let p = p_value(figure.mann_whitney.p_value);
+        let p = p_value(&figure.mann_whitney);
         let cells = [spread, p, delta, needed].map(|text| Cell { text, figure: None });
         Row { name: figure.label(), cells: cells.into() }
     };
@@ -188,5 +196,28 @@ fn between(comparison: &Comparison) -> Table {
         caption: "What runs of one side differ by, and what tells the sides apart".into(),
         columns: ["", "spread", "Mann-Whitney p", "Cliff's delta", "runs needed"].map(str::to_owned).into(),
         rows: comparison.figures.iter().map(row).collect(),
+    }
+}
+
+/// Where in the distribution of messages the change lies.
+fn shift(comparison: &Comparison) -> Table {
+    let row = |(place, shift): (usize, &Shift)| {
+        let key = |name: &str| format!("shift.{place}.{name}");
+        Row {
+            name: format!("p{}", shift.percentile),
+            cells: vec![
+                cell(duration(shift.base_ns), key("base_ns"), json!(shift.base_ns)),
+                cell(duration(shift.new_ns), key("new_ns"), json!(shift.new_ns)),
+                cell(four_digits(shift.ratio), key("ratio"), json!(shift.ratio)),
+                Cell { text: ends(shift.interval), figure: None },
+                Cell::from(shift_word(shift, comparison)),
+            ],
+        }
+    };
+    let interval = interval_title(comparison);
+    Table {
+        caption: "Medians over runs of each decile, and the ratio of all pairs".into(),
+        columns: ["", "base", "new", "ratio", &interval, "verdict"].map(str::to_owned).into(),
+        rows: comparison.shift.iter().enumerate().map(row).collect(),
     }
 }

@@ -6,12 +6,14 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::comparison::{Compared, Comparison};
+use super::doubts::{self, DoubtOfRuns};
 use super::one_run::Unit;
+use super::report::interval_title;
 use super::{Difference, Judging, Problem, percent};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::report::text::{four_digits, named, plural, wrapped};
+use crate::report::text::{four_digits, named, plural, shown, wrapped};
 use crate::stats::ratio::{Interval, least_runs, runs_needed};
 
 /// Schema of what `gate --json` prints.
@@ -125,7 +127,8 @@ struct Watched<'a> {
     name: &'a str,
     outcome: Outcome,
     ratio: f64,
-    interval: Interval,
+    /// `None` of one run a side: what runs differ by is not known.
+    interval: Option<Interval>,
     /// The worst ratio that is allowed.
     allowed_ratio: f64,
     /// Runs a side that would tell.
@@ -140,8 +143,12 @@ struct WireGate<'a> {
     tool: &'static str,
     level: f64,
     outcome: Outcome,
+    /// Whether the exit status is 0, by `--cannot-tell`, too.
+    passed: bool,
     runs: [usize; 2],
     differences: &'a [Difference],
+    /// Alarms and warnings.
+    doubts: Vec<DoubtOfRuns<'a>>,
     figures: &'a [Watched<'a>],
 }
 
@@ -153,12 +160,15 @@ pub fn run(args: &GateArgs, interrupt: &Interrupt) -> Result<Answer, Error> {
     let comparison = args.judging.compare([&args.base, &args.new], 0.0, interrupt)?;
     let watched = watch(&comparison, &args.max_regression)?;
     let outcome = watched.iter().map(|figure| figure.outcome).max().unwrap_or(Outcome::Passed);
-    let stdout =
-        if args.json { to_json(&comparison, &watched, outcome)? } else { lines(&comparison, &watched) };
     let exit_code = match (outcome, args.cannot_tell) {
         (Outcome::Regressed, _) => REGRESSED,
         (Outcome::CannotTell, Undecided::Fail) => CANNOT_TELL,
         (Outcome::CannotTell, Undecided::Pass) | (Outcome::Passed, _) => 0,
+    };
+    let stdout = if args.json {
+        to_json(&comparison, &watched, outcome, exit_code == 0)?
+    } else {
+        lines(&comparison, &watched) + &wrapped("", &closing(&watched, exit_code == 0))
     };
     Ok(Answer { stdout, note: None, exit_code })
 }
@@ -212,7 +222,7 @@ impl<'a> Watched<'a> {
             name: &figure.id.name,
             outcome,
             ratio: figure.ratio,
-            interval: figure.interval,
+            interval: Some(figure.interval).filter(|interval| interval.level > 0.0),
             allowed_ratio,
             runs_needed: runs_needed.filter(|_| outcome == Outcome::CannotTell).map(|needed| needed as u64),
             unit: figure.id.unit,
@@ -220,7 +230,9 @@ impl<'a> Watched<'a> {
     }
 
     fn row(&self) -> String {
-        let interval = format!("{} to {}", four_digits(self.interval.low), four_digits(self.interval.high));
+        let ends =
+            |interval: Interval| format!("{} to {}", four_digits(interval.low), four_digits(interval.high));
+        let interval = shown(self.interval, ends);
         let bound = if self.unit == Unit::Ns { "at most" } else { "at least" };
         let word = match self.outcome {
             Outcome::Passed => "ok",
@@ -228,15 +240,21 @@ impl<'a> Watched<'a> {
             Outcome::Regressed => "REGRESSED",
         };
         let (ratio, allowed) = (four_digits(self.ratio), four_digits(self.allowed_ratio));
-        named(self.key, 18, &format!("{ratio:>8}{interval:>20}{:>18}  {word}", format!("{bound} {allowed}")))
+        row(self.key, [&ratio, &interval, &format!("{bound} {allowed}"), word])
     }
+}
+
+fn row(name: &str, [ratio, interval, allowed, outcome]: [&str; 4]) -> String {
+    named(name, 18, &format!("{ratio:>8}{interval:>20}{allowed:>18}  {outcome}"))
 }
 
 fn lines(comparison: &Comparison, watched: &[Watched<'_>]) -> String {
     let mut out = String::new();
     for difference in comparison.differences.iter().filter(|difference| difference.matters) {
-        out += &wrapped("!! ", &format!("COMPARED DESPITE A DIFFERENCE: {}", difference.sentence()));
+        out += &wrapped("  !! ", &format!("COMPARED DESPITE A DIFFERENCE: {}", difference.sentence()));
     }
+    out += &doubts::lines(comparison);
+    out += &row("new over base", ["ratio", &interval_title(comparison), "allowed", "outcome"]);
     out += &watched.iter().map(Watched::row).collect::<String>();
     let undecided = watched.iter().filter(|figure| figure.outcome == Outcome::CannotTell);
     if let Some(needed) = undecided.map(|figure| figure.runs_needed).max() {
@@ -252,14 +270,38 @@ fn lines(comparison: &Comparison, watched: &[Watched<'_>]) -> String {
     out
 }
 
-fn to_json(comparison: &Comparison, watched: &[Watched<'_>], outcome: Outcome) -> Result<String, Error> {
+/// What the exit status says, and which figures it is for.
+fn closing(watched: &[Watched<'_>], passed: bool) -> String {
+    let with = |outcome: Outcome| {
+        let keys: Vec<&str> =
+            watched.iter().filter(|figure| figure.outcome == outcome).map(|figure| figure.key).collect();
+        keys.join(", ")
+    };
+    let (regressed, undecided) = (with(Outcome::Regressed), with(Outcome::CannotTell));
+    match (passed, regressed.as_str(), undecided.as_str()) {
+        (true, _, "") => "gate: passed".into(),
+        (true, ..) => format!("gate: passed, because of --cannot-tell pass: nothing is told of {undecided}"),
+        (false, "", _) => format!("gate: failed: nothing is told of {undecided}"),
+        (false, _, "") => format!("gate: failed: {regressed} regressed"),
+        (false, ..) => format!("gate: failed: {regressed} regressed; nothing is told of {undecided}"),
+    }
+}
+
+fn to_json(
+    comparison: &Comparison,
+    watched: &[Watched<'_>],
+    outcome: Outcome,
+    passed: bool,
+) -> Result<String, Error> {
     let wire = WireGate {
         schema: GATE_SCHEMA,
         tool: comparison.tool,
         level: comparison.standard.level,
         outcome,
+        passed,
         runs: [comparison.base.len(), comparison.new.len()],
         differences: &comparison.differences,
+        doubts: doubts::grave(comparison),
         figures: watched,
     };
     let failed =

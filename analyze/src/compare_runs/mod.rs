@@ -6,6 +6,7 @@
 mod comparison;
 pub(crate) mod conditions;
 mod document;
+mod doubts;
 pub mod gate;
 pub(crate) mod one_run;
 pub(crate) mod percent;

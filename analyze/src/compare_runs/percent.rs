@@ -25,6 +25,19 @@ pub(crate) fn level(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a percentage from 50 to 99.9, such as 95%".into())
 }
 
+/// How often a series without a change may show one, as a share of 1.
+///
+/// # Errors
+/// A line for the user when it is not from 0.1 to 50 %.
+pub(crate) fn alarm(text: &str) -> Result<f64, String> {
+    // Of 999 shuffled series and the true one, one in a thousand is the rarest that can be told: below, nothing is found.
+    let allowed = 0.001..=0.5;
+    share(text)
+        .ok()
+        .filter(|share| allowed.contains(share))
+        .ok_or_else(|| "expected a percentage from 0.1 to 50, such as 5%".into())
+}
+
 /// A share as people write it: `2 %`, `0.5 %`.
 pub(crate) fn shown(share: f64) -> String {
     let rounded = format!("{:.2}", share * 100.0);
@@ -44,6 +57,10 @@ mod tests {
         assert_eq!(level("95%"), Ok(0.95));
         for bad in ["40%", "99.99%", "x"] {
             assert!(level(bad).is_err(), "{bad}");
+        }
+        assert_eq!([alarm("0.1%"), alarm("50")], [Ok(0.001), Ok(0.5)]);
+        for bad in ["0%", "0.09%", "51%", "x"] {
+            assert!(alarm(bad).is_err(), "{bad}");
         }
         assert_eq!([0.02, 0.005, 0.95, 0.1].map(shown), ["2 %", "0.5 %", "95 %", "10 %"]);
     }

@@ -1,8 +1,8 @@
 //! The comparison as a forest of intervals.
 
 use super::comparison::{Compared, Comparison};
-use super::percent;
 use super::verdict::Verdict;
+use super::{doubts, percent};
 use crate::charts::Picture;
 use crate::charts::forest::{self, ForestHeading, ForestRow, ForestVerdict};
 use crate::report::text::plural;
@@ -26,18 +26,28 @@ pub fn picture(comparison: &Comparison) -> Picture<'static> {
     let despite = grave.map(|difference| cut(format!("Compared despite: {}", difference.sentence())));
     let heading = ForestHeading {
         title: format!("New over base: {new} over {base}"),
-        facts: std::iter::once(interval).chain(despite).collect(),
+        facts: std::iter::once(interval).chain(despite).chain(doubtful(comparison).map(cut)).collect(),
         same_within: Some(comparison.standard.same_within).filter(|share| *share > 0.0),
     };
     forest::picture(heading, comparison.figures.iter().map(row).collect())
+}
+
+/// The names of the grave doubts, with how many runs each is of; the report explains them.
+fn doubtful(comparison: &Comparison) -> Option<String> {
+    let name = |known: &doubts::DoubtOfRuns<'_>| {
+        let name = known.doubt.code().replace('_', " ").to_uppercase();
+        format!("{name} ({} of base, {} of new)", known.base_runs, known.new_runs)
+    };
+    let names: Vec<String> = doubts::grave(comparison).iter().map(name).collect();
+    (!names.is_empty()).then(|| format!("Runs to doubt: {}", names.join(", ")))
 }
 
 fn row(figure: &Compared) -> ForestRow {
     let (low, high) =
         figure.shown_interval().map_or((f64::NAN, f64::NAN), |interval| (interval.low, interval.high));
     let verdict = match figure.judgement.verdict {
-        Verdict::Faster => ForestVerdict::Better,
-        Verdict::Slower => ForestVerdict::Worse,
+        Verdict::Faster => ForestVerdict::Faster,
+        Verdict::Slower => ForestVerdict::Slower,
         Verdict::Same => ForestVerdict::Same,
         Verdict::CannotTell => ForestVerdict::CannotTell,
     };

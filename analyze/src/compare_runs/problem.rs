@@ -82,6 +82,14 @@ pub enum Problem {
         /// What there is.
         known: Vec<String>,
     },
+    /// A figure that a history is to watch and no run has.
+    #[error("--figure {key}: no such figure in any run; there are {}", known.join(", "))]
+    NotInHistory {
+        /// As given.
+        key: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// A history without a single run that has a time and figures.
     #[error("{}: {why}", path.display())]
     NoHistory {
@@ -90,6 +98,14 @@ pub enum Problem {
         /// What is missing.
         why: String,
     },
+}
+
+impl Problem {
+    /// Whether the command line is wrong rather than the runs.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NoSuchFigure { .. } | Self::NotInHistory { .. })
+    }
 }
 
 fn hint(glob: Option<&PathBuf>) -> String {

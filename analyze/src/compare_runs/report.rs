@@ -2,11 +2,12 @@
 
 use super::comparison::{Compared, Comparison, RunEntry};
 use super::one_run::Unit;
-use super::percent;
 use super::verdict::Verdict;
+use super::{doubts, percent};
 use crate::report::text::{WIDTH, duration, entry, four_digits, heading, named, plural, shown, wrapped};
-use crate::stats::rank::Method;
+use crate::stats::rank::{MannWhitney, Method};
 use crate::stats::ratio::Interval;
+use crate::stats::shift::Shift;
 
 /// The whole report.
 #[must_use]
@@ -50,31 +51,7 @@ fn verdict(comparison: &Comparison) -> String {
     out += &wrapped("  ", &format!("{}: {}.", sentence(first), first.judgement.reason));
     out += "\n";
     out += &wrapped("  ", &tally(comparison));
-    let all =
-        comparison.base.iter().map(|run| ("base", run)).chain(comparison.new.iter().map(|run| ("new", run)));
-    let doubts: Vec<_> =
-        all.flat_map(|(side, run)| run.grave_doubts().map(move |doubt| (side, run, doubt))).collect();
-    let mut told: Vec<&str> = Vec::new();
-    for (_, run, doubt) in &doubts {
-        if told.contains(&doubt.code()) {
-            continue;
-        }
-        told.push(doubt.code());
-        let runs = |wanted: &str| {
-            let of_side =
-                doubts.iter().filter(|(side, _, other)| *side == wanted && other.code() == doubt.code());
-            of_side.count()
-        };
-        let counts = format!(
-            "{} of {} base and {} of {} new runs",
-            runs("base"),
-            comparison.base.len(),
-            runs("new"),
-            comparison.new.len()
-        );
-        out +=
-            &wrapped("  ! ", &format!("{counts}, the first of them {}: {doubt} {}", run.run, doubt.advice()));
-    }
+    out += &doubts::lines(comparison);
     out
 }
 
@@ -130,7 +107,7 @@ fn row(name: &str, cells: [&str; 5]) -> String {
     format!("{}\n", line.trim_end())
 }
 
-fn ends(interval: Interval) -> String {
+pub(super) fn ends(interval: Interval) -> String {
     format!("{} to {}", four_digits(interval.low), four_digits(interval.high))
 }
 
@@ -184,8 +161,7 @@ fn ranks(comparison: &Comparison) -> String {
     out += &row("", "spread", "Mann-Whitney p", "Cliff's delta", "needed");
     for figure in &comparison.figures {
         let spread = shown(figure.spread_of_runs, |spread| format!("{:.2} %", spread * 100.0));
-        let approximate = if figure.mann_whitney.method == Method::Exact { "" } else { "~" };
-        let p = format!("{approximate}{}", p_value(figure.mann_whitney.p_value));
+        let p = p_value(&figure.mann_whitney);
         let delta = format!("{:+.2} {}", figure.cliffs_delta.delta, figure.cliffs_delta.size);
         let needed = match (figure.judgement.verdict, figure.judgement.runs_needed) {
             (Verdict::CannotTell, Some(runs)) => runs.to_string(),
@@ -197,8 +173,22 @@ fn ranks(comparison: &Comparison) -> String {
     out
 }
 
-pub(super) fn p_value(p: f64) -> String {
-    if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") }
+/// With a `~` before it where it is approximated.
+pub(super) fn p_value(test: &MannWhitney) -> String {
+    let approximate = if test.method == Method::Exact { "" } else { "~" };
+    let p = test.p_value;
+    let p = if p < 0.0001 { "< 0.0001".into() } else { format!("{p:.4}") };
+    format!("{approximate}{p}")
+}
+
+/// Whether a decile is faster or slower, where its interval says so.
+pub(super) fn shift_word(shift: &Shift, comparison: &Comparison) -> &'static str {
+    match shift.interval {
+        Interval { level, .. } if level < comparison.standard.level => "",
+        Interval { low, .. } if low > 1.0 => "slower",
+        Interval { high, .. } if high < 1.0 => "faster",
+        _ => "",
+    }
 }
 
 fn shift(comparison: &Comparison) -> String {
@@ -210,12 +200,7 @@ fn shift(comparison: &Comparison) -> String {
     for shift in &comparison.shift {
         let name = format!("    p{}", shift.percentile);
         let cells = [shift.base_ns, shift.new_ns].map(duration);
-        let word = match shift.interval {
-            Interval { level, .. } if level < comparison.standard.level => "",
-            Interval { low, .. } if low > 1.0 => "slower",
-            Interval { high, .. } if high < 1.0 => "faster",
-            _ => "",
-        };
+        let word = shift_word(shift, comparison);
         out += &row(&name, [&cells[0], &cells[1], &four_digits(shift.ratio), &ends(shift.interval), word]);
     }
     out
@@ -232,18 +217,20 @@ fn told_differences(comparison: &Comparison) -> String {
 
 pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     let same = percent::shown(comparison.standard.same_within);
-    let mut notes = vec![
-        "base and new are medians over runs; the ratio is the median of the ratios of all pairs of runs, and so need not be \
-         that of the medians."
-            .to_owned(),
-    ];
+    let mut notes = Vec::new();
     if comparison.is_one_a_side() {
+        notes.push("base and new are the figures of the two runs; the ratio is new over base.".to_owned());
         notes.push(
             "The interval within runs is what the messages of these two runs leave open (95 %). What runs of the same \
              thing differ by is not in it, and is usually more: it is no ground for a verdict."
                 .to_owned(),
         );
     } else {
+        notes.push(
+            "base and new are medians over runs; the ratio is the median of the ratios of all pairs of runs, and so need \
+             not be that of the medians."
+                .to_owned(),
+        );
         notes.push(format!(
             "An interval holds every factor that Mann and Whitney's test of the runs would not reject. slower and faster: all \
              of it lies on one side of 1. same: all of it lies within {same} of 1, even where it does not hold 1."

@@ -15,10 +15,13 @@ pub use series::{Change, Point, Series, Setting};
 
 use crate::answer::Answer;
 use crate::charts::{self, Pictures};
-use crate::compare_runs::{Problem, percent};
+use crate::compare_runs::{OneRun, Problem, percent};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Artifact};
+
+/// What is watched unless something else is asked for; runs of frames have none of these.
+const USUAL_FIGURES: [&str; 2] = ["p50", "p99"];
 
 /// Schema of what `history --json` prints.
 pub const HISTORY_SCHEMA: &str = "ivshmem-history/1";
@@ -49,12 +52,12 @@ pub struct Args {
     pub paths: Vec<PathBuf>,
 
     /// Figures to watch, with commas between; of runs that have none of them,
-    /// all rates
-    #[arg(long, value_name = "FIGURES", default_value = "p50,p99", value_delimiter = ',')]
+    /// all rates [default: p50,p99]
+    #[arg(long, value_name = "FIGURES", value_delimiter = ',')]
     pub figure: Vec<String>,
 
     /// How often a figure that never changed may show a change
-    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = percent::share)]
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = percent::alarm)]
     pub false_alarms: f64,
 
     /// Of the random numbers that runs are shuffled with
@@ -113,7 +116,7 @@ pub struct LeftOut {
 /// Reads the runs and looks for changes.
 ///
 /// # Errors
-/// When there is no run with a time and figures, when `--out` cannot be written, and once interrupted.
+/// When there is no run with a time and figures, when none has a figure that was asked for, when `--out` cannot be written, and once interrupted.
 pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
     let (runs, left_out) = find::find(&args.paths, interrupt)?;
     if runs.is_empty() {
@@ -125,7 +128,8 @@ pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
         );
         return Err(Problem::NoHistory { path: args.paths[0].clone(), why }.into());
     }
-    let watch = Watch { keys: args.figure.clone(), alarm: args.false_alarms, seed: args.seed };
+    let keys = keys(&args.figure, &runs)?;
+    let watch = Watch { keys, alarm: args.false_alarms, seed: args.seed };
     let history = History {
         schema: HISTORY_SCHEMA,
         tool: concat!("analyze ", env!("CARGO_PKG_VERSION")),
@@ -152,4 +156,22 @@ pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
         }
     };
     Ok(Answer { stdout: if args.json { json } else { report }, note, exit_code: 0 })
+}
+
+/// The figures to watch. One that was asked for by name and that no run has would look like one that never changed.
+fn keys(asked: &[String], runs: &[OneRun]) -> Result<Vec<String>, Problem> {
+    if asked.is_empty() {
+        return Ok(USUAL_FIGURES.map(str::to_owned).into());
+    }
+    let mut known: Vec<String> = Vec::new();
+    for figure in runs.iter().flat_map(|run| &run.figures) {
+        if !known.contains(&figure.id.key) {
+            known.push(figure.id.key.clone());
+        }
+    }
+    let keys: Vec<String> = asked.iter().map(|key| key.trim().to_owned()).collect();
+    match keys.iter().find(|key| !known.contains(key)) {
+        Some(key) => Err(Problem::NotInHistory { key: key.clone(), known }),
+        None => Ok(keys),
+    }
 }

@@ -86,7 +86,8 @@ fn table(series: &Series) -> String {
     let mut out = row("began", "run", figures.iter().map(|id| id.key.clone()).collect(), "");
     for (index, point) in series.runs.iter().enumerate() {
         for change in series.changes.iter().filter(|change| change.index == index) {
-            out += &wrapped("  >>>> ", &changed(change, point));
+            let before = index.checked_sub(1).and_then(|before| series.runs.get(before));
+            out += &wrapped("  >>>> ", &changed(change, before, point));
         }
         let cells = (0..figures.len()).map(|place| cell(point, place, figures[place].unit)).collect();
         let mark = if point.doubts.is_empty() { "" } else { "!" };
@@ -119,9 +120,11 @@ fn value(unit: Unit, figure: f64) -> String {
     }
 }
 
-fn changed(change: &Change, first: &Point) -> String {
-    let revision =
-        first.git_revision.as_ref().map_or_else(String::new, |revision| format!(", revision {revision}"));
+/// With the revision where it is another than that of the run before: else it is no reason for the change.
+fn changed(change: &Change, before: Option<&Point>, first: &Point) -> String {
+    let known = before.and_then(|point| point.git_revision.as_ref());
+    let new = first.git_revision.as_ref().filter(|revision| Some(*revision) != known);
+    let revision = new.map_or_else(String::new, |revision| format!(", revision {revision}"));
     let word = match change.unit {
         Unit::Ns if change.ratio > 1.0 => "slower",
         Unit::GbPerS if change.ratio < 1.0 => "slower",

@@ -7,6 +7,7 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const ALARM: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BARS: Style = AnsiColor::Blue.on_default();
 
 /// The report with colours: headings, warnings and bars stand out, what is not there steps back.
@@ -27,11 +28,30 @@ pub fn coloured(report: &str) -> String {
             None if line.contains(['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']) => {
                 paint(&mut out, BARS, line);
             }
-            None => out += &line.replace("n/a", &format!("{DIM}n/a{DIM:#}")),
+            None => {
+                let (style, length) = verdict(line).unwrap_or_default();
+                if length > 0 {
+                    paint(&mut out, style, &line[..length]);
+                }
+                out += &line[length..].replace("n/a", &format!("{DIM}n/a{DIM:#}"));
+            }
         }
         out.push('\n');
     }
     out
+}
+
+/// The style of the words that begin a verdict of compare or gate, and their length.
+fn verdict(line: &str) -> Option<(Style, usize)> {
+    let words = [
+        ("  FASTER.", GOOD),
+        ("  SLOWER.", ALARM),
+        ("  THE SAME.", BOLD),
+        ("  CANNOT TELL.", WARNING),
+        ("gate: passed", GOOD),
+        ("gate: failed", ALARM),
+    ];
+    words.into_iter().find(|(words, _)| line.starts_with(words)).map(|(words, style)| (style, words.len()))
 }
 
 fn paint(out: &mut String, style: Style, line: &str) {
@@ -59,6 +79,15 @@ mod tests {
     fn colours_change_no_character() {
         let plain = anstream::adapter::strip_str(&coloured(REPORT)).to_string();
         assert_eq!(plain, REPORT);
+    }
+
+    #[test]
+    fn the_words_of_a_verdict_are_coloured() {
+        let verdict = "  SLOWER. RTT, p50, is 1.1\n  times that of base\ngate: passed\n";
+        let expected = format!(
+            "{ALARM}  SLOWER.{ALARM:#} RTT, p50, is 1.1\n  times that of base\n{GOOD}gate: passed{GOOD:#}\n"
+        );
+        assert_eq!(coloured(verdict), expected);
     }
 
     #[test]

@@ -197,6 +197,18 @@ fn sides_that_are_empty_or_damaged() {
 }
 
 #[test]
+fn a_p_that_is_approximated_is_marked_wherever_it_stands() {
+    let scene = Scene::new();
+    // The same figures on both sides are ties.
+    runs(&scene, "old", 0, 4, 1.0);
+    runs(&scene, "new", 0, 4, 1.0);
+    for (format, mark) in [("text", " ~"), ("md", "| \\~"), ("html", "<td>~")] {
+        let shown = scene.stdout(&["compare", "old", "new", "--format", format]);
+        assert!(shown.contains(mark), "{format}: {shown}");
+    }
+}
+
+#[test]
 fn usage_errors() {
     let scene = Scene::new();
     for arguments in [
@@ -239,6 +251,9 @@ fn what_is_written_is_what_is_printed() {
         "comparison_forest.svg",
     ];
     assert_eq!(scene.names("out/deep"), names);
+    for part in ["decile by decile", "data-key=\"shift.8.ratio\""] {
+        assert!(html.contains(part), "{part}");
+    }
     insta::assert_snapshot!("compare_csv", scene.stdout(&["compare", "old", "new", "--format", "csv"]));
     insta::assert_snapshot!("compare_md", scene.stdout(&["compare", "old", "new", "--format", "md"]));
     scene.file("taken", "");

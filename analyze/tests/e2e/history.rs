@@ -81,6 +81,41 @@ fn runs_without_latency_show_their_rates() {
 }
 
 #[test]
+fn a_figure_that_no_run_has_is_a_usage_error() {
+    let scene = Scene::new();
+    runs(&scene, "results", 0, 3, 1.0);
+    let error = |figures: &str| scene.error_of(&["history", "results", "--figure", figures], 2);
+    insta::assert_snapshot!(
+        error("p50,typo"),
+        @"analyze: --figure typo: no such figure in any run; there are p50, p90, p99, mean, received_p50, 1080p_rate, 1080p_duration, 1440p_rate, 1440p_duration, 4k_rate, 4k_duration"
+    );
+    assert_eq!(error("typo"), error("p50, typo"));
+    for run in 0..3 {
+        fs::remove_file(scene.path(&format!("results/{run:02}/latency_results.csv"))).unwrap();
+    }
+    assert!(
+        error("p50").starts_with("analyze: --figure p50: no such figure in any run; there are 1080p_rate,")
+    );
+    scene.analyze(&["history", "results", "--false-alarms", "0%"]).assert().code(2).stdout("");
+}
+
+#[test]
+fn a_revision_is_named_only_where_it_changed() {
+    let scene = Scene::new();
+    runs(&scene, "results", 0, 9, 1.0);
+    runs(&scene, "results", 9, 8, 1.1);
+    let same = scene.stdout(&["history", "results", "--figure", "p50"]);
+    assert!(same.contains("p50 changed") && !same.contains("revision"), "{same}");
+    for run in 9..17 {
+        let mut json = provenance("results", run);
+        json["tool"]["git_revision"] = "def5678".into();
+        scene.file(&format!("results/{run:02}/run.json"), json.to_string());
+    }
+    let other = scene.stdout(&["history", "results", "--figure", "p50"]);
+    assert!(other.contains("def5678") && !other.contains("abc1234"), "{other}");
+}
+
+#[test]
 fn one_damaged_run_is_named_and_takes_nothing_away() {
     let scene = Scene::new();
     runs(&scene, "results", 0, 6, 1.0);

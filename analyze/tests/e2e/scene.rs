@@ -46,7 +46,12 @@ impl Scene {
 
     /// The one line `analyze` prints when it could not do it.
     pub(crate) fn error(&self, arguments: &[&str]) -> String {
-        let assert = self.analyze(arguments).assert().code(1).stdout("");
+        self.error_of(arguments, 1)
+    }
+
+    /// The one line of an error with this exit status.
+    pub(crate) fn error_of(&self, arguments: &[&str], code: i32) -> String {
+        let assert = self.analyze(arguments).assert().code(code).stdout("");
         let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         text.trim_end().to_owned()
