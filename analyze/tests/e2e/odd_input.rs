@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -123,4 +123,67 @@ fn a_reader_that_has_read_enough_is_no_failure_and_a_full_disk_is_one() {
     let output = full.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("analyze: cannot print the report: "));
+}
+
+#[test]
+fn a_standard_error_that_takes_nothing_changes_no_exit_status() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    let status = |arguments: &[&str], stderr: Stdio| -> ExitStatus {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_analyze"));
+        command.current_dir(scene.path(".")).args(arguments).stdout(Stdio::null()).stderr(stderr);
+        command.status().unwrap()
+    };
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(status(&["r"], full()).code(), Some(0));
+    assert_eq!(status(&["absent"], full()).code(), Some(1));
+    assert_eq!(status(&["--frobnicate"], full()).code(), Some(2));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(status(&["r"], writer.into()).code(), Some(0));
+}
+
+/// The warnings and alarms of a report of one run.
+fn doubts(scene: &Scene, directory: &str) -> Vec<Value> {
+    let doubts = &summary(scene, directory)["runs"][0]["doubts"];
+    let grave = doubts.as_array().unwrap().iter().filter(|doubt| doubt["severity"] != "note");
+    grave.map(|doubt| doubt["code"].clone()).collect()
+}
+
+#[test]
+fn a_run_json_that_does_not_say_where_makes_no_vm() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    assert_eq!(doubts(&scene, "r"), ["unpinned"]);
+    scene.file("r/run.json", r#"{"schema":"ivshmem-run/1"}"#);
+    assert_eq!(doubts(&scene, "r"), ["no_provenance"]);
+    let all = summary(&scene, "r");
+    assert_eq!(all["runs"][0]["role"], "unknown");
+    let report = scene.stdout(&["r", "--out", "out"]);
+    assert!(report.contains("run without provenance: r") && !report.contains("VM"), "{report}");
+}
+
+#[test]
+fn a_run_json_of_another_run_is_told_by_its_messages() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    scene.file("r/run.json", run_json("file").replace("\"messages\":12000", "\"messages\":0"));
+    assert_eq!(doubts(&scene, "r"), ["other_run", "unpinned"]);
+}
+
+#[test]
+fn frames_with_other_content_raise_an_alarm_above_everything() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    let corrupt = |line: &str| match line.starts_with("3,4k,") {
+        true => line.replace(",ok,", ",mismatch,"),
+        false => line.to_owned(),
+    };
+    let csv: Vec<String> = bandwidth(130).lines().map(corrupt).collect();
+    scene.file("r/bandwidth_results.csv", csv.join("\n") + "\n");
+    assert_eq!(doubts(&scene, "r"), ["wrong_bytes", "failed", "unpinned"]);
+    let report = scene.stdout(&["r", "--out", "out"]);
+    let (alarm, facts) = (report.find("!! WRONG BYTES IN 1 FRAME"), report.find("Run  "));
+    assert!(alarm.is_some() && alarm < facts, "{report}");
+    assert!(report.contains("Do not rely on these figures: 1 alarm below."), "{report}");
 }
