@@ -350,14 +350,20 @@ fn flags_of_a_doorbell_need_a_server() {
     let _alone = alone();
     let place = Place::new();
     for args in [
-        &["--wait", "doorbell"][..],
-        &["--vector", "1"],
-        &["--server", "/s", "--shm", "/dev/shm/x"],
+        &["--server", "/s", "--shm", "/dev/shm/x"][..],
         // More than any peer can have.
         &["--server", "/s", "--vector", "2048"],
-        &["--phases", "both"],
         &["--server", "/s", "--phases", "both", "--broadcast", "2"],
     ] {
         assert_eq!(place.bare_host(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+    for flags in [["--wait", "doorbell"], ["--wait", "adaptive"], ["--vector", "1"], ["--phases", "both"]] {
+        // The region's file beside them is no server, and no reason to leave them unheard.
+        for shm in [&[][..], &["--shm", "/dev/shm/x"]] {
+            let output = place.bare_host(&[&flags[..], shm].concat()).output().unwrap();
+            let expected = format!("2: host-writer: {} needs --server SOCKET", flags.join(" "));
+            let line = refused(&place, &output);
+            assert!(line.starts_with(&expected), "{shm:?}: {line}");
+        }
     }
 }
