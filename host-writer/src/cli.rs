@@ -249,7 +249,8 @@ Examples:
 
 Writes latency_results.csv, latency.hgrm, bandwidth_results.csv, run.json and,
 with --server, doorbell_results.csv; --broadcast broadcast_results.csv and
-run.json.
+run.json. A histogram (--duration) has no rows: neither latency_results.csv nor
+doorbell_results.csv.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
 messages are not ok or less than half of the --rate was sent, 130 interrupted.";
 
