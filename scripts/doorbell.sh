@@ -15,7 +15,8 @@ once everything is built.
   --out DIR       where results go: DIR/cells/<cell>, DIR/doorbell_results.csv, DIR/report
                   (default: results/doorbell-<UTC time>)
   --load SPEC     the load of the loaded half, as for host-writer (default: cpu=1,memory=1)
-  --messages N    messages back to back (default: 10000); 1000 a second are sent for 3 s, 10 a second for 10 s
+  --messages N    messages back to back (default: 10000), and 30 times as many where these are over too soon for the kernel to
+                  tell the guest's CPU time; 1000 a second are sent for 3 s, 10 a second for 10 s
 
 Read DIR/report/report.html; DIR/doorbell_results.csv has every message.
 
@@ -53,7 +54,16 @@ cell() {
     esac
     number=$((number + 1))
     say "cell $number of 42: $title, $pace a second"
-    "$BIN/host-writer" --server "$socket" --frames none --quiet --out "$out/cells/$name-$pace" "${pacing[@]}" "$@" || status=$?
+    measure() {
+        status=0
+        "$BIN/host-writer" --server "$socket" --frames none --quiet --out "$out/cells/$name-$pace" "${pacing[@]}" "$@" || status=$?
+    }
+    measure "$@"
+    # Sides that look take a microsecond a message. As many for those that sleep would take many seconds.
+    if [ "$pace,$status" = max,0 ] && jq -e .doorbell.guest_cpu_unknown_because "$out/cells/$name-max/run.json" >/dev/null; then
+        pacing=(--messages $((messages * 30)))
+        measure "$@"
+    fi
     case $status in
     0) ;;
     3) worst=3 ;;

@@ -137,11 +137,17 @@ impl Server<'_> {
                         }
                     }
                     Event::Message { word, descriptor } => {
+                        // Before any ring, which is a system call or an exit from the guest: the stamp says when the
+                        // message was seen.
+                        let seen = match descriptor {
+                            Descriptor::Ping { timed: true, .. } => self.stamp.now(),
+                            _ => Ticks(0),
+                        };
                         match descriptor {
                             Descriptor::Ping { .. } => waiting.tell_soon(&mut self.guest, AT_RECEIVED),
                             _ => waiting.tell(&mut self.guest, AT_RECEIVED),
                         }
-                        self.answer(word, descriptor, buffers, stop, &mut waiting);
+                        self.answer(word, descriptor, seen, buffers, stop, &mut waiting);
                     }
                     Event::Invited { session, geometry } => {
                         self.end_session(buffers, log);
@@ -206,18 +212,19 @@ impl Server<'_> {
         self.faults.drops_ack(sequence)
     }
 
+    /// `seen` is when a timed ping was seen.
     #[inline(never)]
     fn answer(
         &mut self,
         word: u64,
         descriptor: Descriptor,
+        seen: Ticks,
         buffers: &mut Buffers,
         stop: &AtomicBool,
         waiting: &mut impl Waiting,
     ) {
         match descriptor {
-            Descriptor::Ping { token, range, timed } => {
-                let seen = if timed { self.stamp.now() } else { Ticks(0) };
+            Descriptor::Ping { token, range, .. } => {
                 let mut echo = token;
                 if let Some(range) = range {
                     const { assert!(INLINE_BYTES_MAX == 4096) };
@@ -447,4 +454,90 @@ pub fn last_word(payload: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     bytes[..tail.len()].copy_from_slice(tail);
     u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ivshmem_proto::descriptor::Operation;
+    use ivshmem_proto::doorbell::GuestWait;
+    use ivshmem_proto::geometry::Geometry;
+    use ivshmem_proto::host::Host;
+    use ivshmem_proto::region_file::ensure;
+    use ivshmem_proto::report::{ClockReport, RateReport};
+    use ivshmem_proto::wire::{ClockSource, Kind, MapKind, MemoryType};
+
+    /// Rings whatever it is told of, and ends the loop when there is nothing to answer.
+    struct Ringing<'a> {
+        stop: &'a AtomicBool,
+        clock: Clock,
+        rung: &'a mut Vec<(u64, Ticks)>,
+    }
+
+    impl Waiting for Ringing<'_> {
+        fn rest(&mut self, _: &mut Guest<'_, Mapping>) -> bool {
+            self.stop.store(true, Ordering::Relaxed);
+            true
+        }
+
+        fn tell(&mut self, _: &mut Guest<'_, Mapping>, phase: u64) {
+            self.rung.push((phase, self.clock.now()));
+        }
+    }
+
+    #[test]
+    fn a_timed_ping_is_stamped_before_anybody_is_rung() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("region");
+        ensure(&path, 1 << 20).unwrap();
+        let map = Mapping::open(&path).unwrap();
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let report = GuestReport {
+            map_kind: MapKind::File,
+            memory_type: MemoryType::WriteBack,
+            clock: ClockReport::from(&clock),
+            stamp_source: None,
+            stamp_frequency_hz: 1e9,
+            cpu_features: 0,
+            spin: Spin::None,
+            spin_sleep_ns: 0,
+            wait: GuestWait::POLL,
+            ring: None,
+            thread: None,
+            cpu_pinned: None,
+            rates: RateReport::default(),
+            kernel_release: "6.1".into(),
+            cpu_model: "some CPU".into(),
+            device: "file".into(),
+            tool_version: "1".into(),
+        };
+        let mut server = Server {
+            map: &map,
+            report: &report,
+            guest: Guest::announce(&map, map.bytes(), 1),
+            clock,
+            stamp: clock,
+            kernels: KernelChoice::default(),
+            spin: Spin::None,
+            sleep: Duration::ZERO,
+            doorbell: None,
+            stall_limit: STALL_LIMIT,
+            faults: Faults::default(),
+        };
+        let (stop, mut buffers, mut rung) = (AtomicBool::new(false), Buffers::default(), Vec::new());
+        let geometry = Geometry::for_payload(map.bytes(), 0).unwrap();
+        let mut host = Host::open(&map, &geometry, 1);
+        let mut answer = |rung: &mut Vec<_>| {
+            server.answer_until(&stop, &mut buffers, &mut |_: &str| (), Ringing { stop: &stop, clock, rung });
+        };
+        answer(&mut rung);
+        let published = clock.now();
+        let operation = Operation { timed: true, ..Operation::of(Kind::Ping) };
+        let sequence = host.publish_short(operation.to_wire(), 0, 7).unwrap();
+        answer(&mut rung);
+        assert!(host.is_processed(sequence));
+        let seen = Ticks(host.processed().seen_ticks);
+        let [(AT_RECEIVED, received), (AT_PROCESSED, _)] = rung[..] else { panic!("{rung:?}") };
+        assert!(published <= seen && seen <= received, "{published:?} {seen:?} {rung:?}");
+    }
 }

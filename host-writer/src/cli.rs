@@ -29,16 +29,16 @@ pub struct Args {
     pub server: Option<PathBuf>,
 
     /// With --server: how to wait for acknowledgements
-    #[arg(long, value_enum, default_value_t = HostWait::Poll, requires = "server")]
+    #[arg(long, value_enum, default_value_t = HostWait::Poll)]
     pub wait: HostWait,
 
     /// With --wait doorbell or adaptive: which of a latency message's acknowledgements to be rung for. Being rung for RECEIVED
     /// makes the guest ring before it answers; --wait poll sees both without a bell
-    #[arg(long, value_enum, default_value_t = Phases::Processed, requires = "server", conflicts_with = "broadcast")]
+    #[arg(long, value_enum, default_value_t = Phases::Processed, conflicts_with = "broadcast")]
     pub phases: Phases,
 
     /// With --server: the vector that the guest rings
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "server", value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..i64::from(VECTORS_MAX)))]
     pub vector: u16,
 
     /// Share the region with other pairs: use the I-th of N equal parts only, from 0; N is a power of two. The guest takes
@@ -48,7 +48,7 @@ pub struct Args {
 
     /// With --server: send each message to N guests at once, one in each of N lanes, and wait for all of them; writes
     /// broadcast_results.csv
-    #[arg(long, value_name = "N", value_parser = parse_lanes, requires = "server", conflicts_with = "lane")]
+    #[arg(long, value_name = "N", value_parser = parse_lanes, conflicts_with = "lane")]
     pub broadcast: Option<u64>,
 
     /// Where the result files go; created when absent
@@ -249,7 +249,8 @@ Examples:
 
 Writes latency_results.csv, latency.hgrm, bandwidth_results.csv, run.json and,
 with --server, doorbell_results.csv; --broadcast broadcast_results.csv and
-run.json.
+run.json. A histogram (--duration) has no rows: neither latency_results.csv nor
+doorbell_results.csv.
 Exit status: 0 every message ok, 1 failed, 2 usage, 3 measured but some
 messages are not ok or less than half of the --rate was sent, 130 interrupted.";
 

@@ -189,10 +189,27 @@ impl LatencyPlan {
     }
 }
 
+/// Refuses what only a server can give. Not left to clap, whose `requires` is dropped where `--shm`, which conflicts with the
+/// server, stands beside it.
+fn check_server(args: &Args) -> anyhow::Result<()> {
+    if args.server.is_some() {
+        return Ok(());
+    }
+    let option = match args {
+        Args { wait: HostWait::Doorbell | HostWait::Adaptive, .. } => format!("--wait {}", args.wait.name()),
+        Args { phases: Phases::Both, .. } => "--phases both".to_owned(),
+        Args { broadcast: Some(lanes), .. } => format!("--broadcast {lanes}"),
+        Args { vector: 1.., .. } => format!("--vector {}", args.vector),
+        _ => return Ok(()),
+    };
+    bail!("{option} needs --server SOCKET ('provision status' names it)")
+}
+
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(mut args: Args) -> anyhow::Result<Self> {
+        check_server(&args)?;
         let preset = args.preset.map(|preset| preset::apply(preset, &mut args));
         let broadcast = args.broadcast.map(|lanes| BroadcastPlan::new(lanes, &args)).transpose()?;
         if broadcast.is_some() {
@@ -291,6 +308,11 @@ mod tests {
             (&["--payload", "5KiB"], "--payload 5120: a latency message carries at most 4096 bytes"),
             (&["--iterations", "18446744073709551615"], "at most 1000000 payloads"),
             (&["--messages", "0", "--frames", "none"], "nothing to measure"),
+            (&["--wait", "doorbell"], "--wait doorbell needs --server SOCKET ('provision status' names it)"),
+            (&["--shm", "/x", "--wait", "adaptive"], "--wait adaptive needs --server SOCKET"),
+            (&["--shm", "/x", "--phases", "both"], "--phases both needs --server SOCKET"),
+            (&["--shm", "/x", "--vector", "1"], "--vector 1 needs --server SOCKET"),
+            (&["--shm", "/x", "--broadcast", "2"], "--broadcast 2 needs --server SOCKET"),
             (&["--server", "/s", "--broadcast", "2", "--messages", "0"], "nothing to measure"),
             (&["--server", "/s", "--broadcast", "2", "--sizes", "64"], "leave --sizes out"),
             (&["--server", "/s", "--broadcast", "2", "--rate", "1k"], "leave --rate out"),

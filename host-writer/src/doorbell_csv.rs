@@ -99,6 +99,7 @@ mod tests {
             host_cpu_ns_per_message: Some(5000.5),
             vcpu_cpu_ns_per_message: None,
             guest_cpu_ns_per_message: Some(7000.0),
+            guest_cpu_unknown_because: None,
             rings_to_guest: 2,
             rings_to_host: 3,
             interrupts: 1,

@@ -20,6 +20,7 @@ use crate::figures::Figures;
 use crate::files::Files;
 use crate::guest_facts::GuestFacts;
 use crate::interference::{Counters, GapWatch, Interference};
+use crate::latency::Measured;
 use crate::link::{Link, Stopped};
 use crate::load::Load;
 use crate::measure::Test;
@@ -148,8 +149,9 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let session = link.host.session();
     link.look_for_trouble();
     let violations = std::mem::take(&mut link.violations);
-    let (usage, messages) = (results.latency.usage, results.latency.counts.total());
-    let doorbell = DoorbellFacts::of(config.server.as_ref(), &link, &guest, usage, messages);
+    let Measured { usage, counts, elapsed_ns, .. } = &results.latency;
+    let doorbell =
+        DoorbellFacts::of(config.server.as_ref(), &link, &guest, *usage, counts.total(), *elapsed_ns);
     link.host.close();
 
     let interrupted = matches!(ended.as_ref().map_err(|e| e.downcast_ref()), Err(Some(Stopped::Interrupted)));

@@ -7,7 +7,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use ivshmem_proto::frame::FrameFormat;
 
-use crate::cli::Direction;
+use crate::cli::{Direction, Record};
 use crate::config::PayloadSize;
 use crate::figures::{Distribution, Figures, PayloadFigures};
 use crate::run_json::{BandwidthFacts, LatencyFacts, RunJson};
@@ -42,6 +42,12 @@ pub fn text(figures: &Figures, run: &RunJson, out: &Path) -> String {
     }
     if let Some(doorbell) = &run.doorbell {
         let _ = writeln!(text, "{}", doorbell.lines());
+        if run.latency.as_ref().is_some_and(|latency| latency.record == Record::Histogram.name()) {
+            let _ = writeln!(
+                text,
+                "         no doorbell_results.csv: a histogram has no rows; --messages keeps them"
+            );
+        }
     }
     if let Some(broadcast) = &run.broadcast {
         text += &broadcast.lines();

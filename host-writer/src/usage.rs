@@ -14,6 +14,12 @@ use crate::link::Link;
 /// How long a guest may take to go to sleep after the last message: before it does so it shows what it has counted.
 const SETTLING: Duration = Duration::from_millis(20);
 
+/// The kernel adds to the CPU time of a thread that runs at the scheduler's ticks, which come every 4 ms at CONFIG_HZ=250, as
+/// Debian has it; read from outside it is wrong by up to a tick at either end. From twenty ticks on that is a tenth at most.
+const CPU_TIME_KNOWN_FROM_NS: u64 = 20 * 4_000_000;
+/// What stands in place of a CPU time then.
+const TOO_SHORT: &str = "the run is too short for the kernel's ticks";
+
 /// Counters, at one moment or between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -54,6 +60,16 @@ impl Usage {
             std::thread::yield_now();
         }
         Self { guest: link.host.guest_counts(), ..now }
+    }
+
+    /// The same without what cannot be known of a counted part of `elapsed_ns`, and why, where there was something. The
+    /// measuring thread reads its own CPU time, for which the kernel waits for no tick.
+    fn without_unknown(self, elapsed_ns: u64) -> (Self, Option<&'static str>) {
+        if elapsed_ns >= CPU_TIME_KNOWN_FROM_NS {
+            return (self, None);
+        }
+        let why = self.vcpu_cpu_ns.or(self.guest_cpu_ns).map(|_| TOO_SHORT);
+        (Self { vcpu_cpu_ns: None, guest_cpu_ns: None, ..self }, why)
     }
 
     /// What came since `before`.
@@ -99,6 +115,8 @@ pub struct DoorbellFacts {
     pub vcpu_cpu_ns_per_message: Option<f64>,
     /// CPU time a message of the thread that answers, of a guest that is a process of this host; null of any other.
     pub guest_cpu_ns_per_message: Option<f64>,
+    /// Why neither is known although the kernel gave a figure.
+    pub guest_cpu_unknown_because: Option<&'static str>,
     /// Times the host rang the guest.
     pub rings_to_guest: u64,
     /// Times the guest rang the host.
@@ -116,7 +134,7 @@ pub struct DoorbellFacts {
 }
 
 impl DoorbellFacts {
-    /// Of a run; `None` without a server.
+    /// Of a run whose counted part lasted `elapsed_ns`; `None` without a server.
     #[must_use]
     pub fn of(
         server: Option<&Server>,
@@ -124,9 +142,11 @@ impl DoorbellFacts {
         guest: &GuestReport,
         usage: Option<Usage>,
         messages: u64,
+        elapsed_ns: u64,
     ) -> Option<Self> {
         let (server, bell) = (server?, link.bell.as_ref()?);
-        let (own, ring, usage) = (bell.own_ring(), bell.guest_ring(), usage.unwrap_or_default());
+        let (own, ring) = (bell.own_ring(), bell.guest_ring());
+        let (usage, unknown_because) = usage.unwrap_or_default().without_unknown(elapsed_ns);
         let each = |ns: u64| (messages > 0).then(|| (ns as f64 * 10.0 / messages as f64).round() / 10.0);
         Some(Self {
             server: server.socket.display().to_string(),
@@ -140,6 +160,7 @@ impl DoorbellFacts {
             host_cpu_ns_per_message: each(usage.host_cpu_ns),
             vcpu_cpu_ns_per_message: usage.vcpu_cpu_ns.and_then(each),
             guest_cpu_ns_per_message: usage.guest_cpu_ns.and_then(each),
+            guest_cpu_unknown_because: unknown_because,
             rings_to_guest: usage.host.rings_sent,
             rings_to_host: usage.guest.rings_sent,
             interrupts: usage.guest.interrupts,
@@ -153,23 +174,22 @@ impl DoorbellFacts {
     /// For the terminal: how the sides waited, and what it took.
     #[must_use]
     pub fn lines(&self) -> String {
-        let us = |ns: Option<f64>| ns.map_or_else(|| "n/a".to_owned(), |ns| format!("{:.1}", ns / 1e3));
-        let (whose, other) = match self.guest_cpu_ns_per_message {
-            Some(_) => ("guest", self.guest_cpu_ns_per_message),
-            None => ("vCPU", self.vcpu_cpu_ns_per_message),
+        let us = |ns: Option<f64>| ns.map_or_else(|| "n/a".to_owned(), |ns| format!("{:.1} us", ns / 1e3));
+        let other = match (self.guest_cpu_unknown_because, self.guest_cpu_ns_per_message) {
+            (Some(why), _) => format!("guest n/a: {why}"),
+            (None, Some(ns)) => format!("guest {}", us(Some(ns))),
+            (None, None) => format!("vCPU {}", us(self.vcpu_cpu_ns_per_message)),
         };
         let mut text = format!("doorbell guest waits by {}, host by {}", self.guest_wait, self.host_wait);
         if self.messages > 0 {
             text += &format!(
-                "\n         {} rings to the guest ({} interrupts), {} to the host ({}); {} missed\n         CPU a message: host {} us, \
-                 {whose} {} us",
+                "\n         {} rings to the guest ({} interrupts), {} to the host ({}); {} missed\n         CPU a message: host {}, {other}",
                 self.rings_to_guest,
                 self.interrupts,
                 self.rings_to_host,
                 self.host_interrupts,
                 self.missed,
-                us(self.host_cpu_ns_per_message),
-                us(other)
+                us(self.host_cpu_ns_per_message)
             );
         }
         text
@@ -197,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn cpu_time_that_ticks_cannot_tell_is_unknown_and_the_reason_is_given() {
+        let used = Usage { host_cpu_ns: 7, vcpu_cpu_ns: Some(9), ..Usage::default() };
+        assert_eq!(used.without_unknown(80_000_000), (used, None));
+        let (known, why) = used.without_unknown(79_999_999);
+        assert_eq!((known.host_cpu_ns, known.vcpu_cpu_ns, why), (7, None, Some(TOO_SHORT)));
+        let native = Usage { guest_cpu_ns: Some(0), ..Usage::default() };
+        assert_eq!(native.without_unknown(1), (Usage::default(), Some(TOO_SHORT)));
+        // What was not known anyhow does not lack for this reason.
+        assert_eq!(Usage::default().without_unknown(1), (Usage::default(), None));
+    }
+
+    #[test]
     fn the_terminal_is_told_what_waiting_took() {
         let facts = DoorbellFacts {
             server: "/s".into(),
@@ -210,6 +242,7 @@ mod tests {
             host_cpu_ns_per_message: Some(12_345.0),
             vcpu_cpu_ns_per_message: None,
             guest_cpu_ns_per_message: None,
+            guest_cpu_unknown_because: None,
             rings_to_guest: 10,
             rings_to_host: 11,
             interrupts: 9,
@@ -221,10 +254,13 @@ mod tests {
         insta::assert_snapshot!(facts.lines(), @r"
         doorbell guest waits by uio, host by doorbell
                  10 rings to the guest (9 interrupts), 11 to the host (8); 0 missed
-                 CPU a message: host 12.3 us, vCPU n/a us
+                 CPU a message: host 12.3 us, vCPU n/a
         ");
         let native = DoorbellFacts { guest_cpu_ns_per_message: Some(7_000.0), ..facts.clone() };
         assert!(native.lines().ends_with("CPU a message: host 12.3 us, guest 7.0 us"), "{}", native.lines());
+        let short = DoorbellFacts { guest_cpu_unknown_because: Some(TOO_SHORT), ..facts.clone() };
+        let expected = "CPU a message: host 12.3 us, guest n/a: the run is too short for the kernel's ticks";
+        assert!(short.lines().ends_with(expected), "{}", short.lines());
         let frames_only = DoorbellFacts { messages: 0, ..facts };
         assert_eq!(frames_only.lines(), "doorbell guest waits by uio, host by doorbell");
     }

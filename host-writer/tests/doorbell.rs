@@ -55,7 +55,9 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
     let place = Place::new();
     let server = Server::start(&place, "memfd", "1M");
     let _guest = server.guest(&["--wait", "doorbell", "--vector", "1"]);
-    let doorbell = run_well(&place, &server, &messages("2000", "doorbell"));
+    // Long enough for the kernel's ticks to count the guest's CPU time: 2000 pauses of 100 us.
+    let paced = [&messages("2000", "doorbell")[..], &["--interval", "100us"]].concat();
+    let doorbell = run_well(&place, &server, &paced);
     assert_eq!((&doorbell["guest_wait"], &doorbell["host_wait"]), (&"doorbell".into(), &"doorbell".into()));
     assert_eq!((&doorbell["guest_peer"], &doorbell["guest_vector"]), (&0.into(), &1.into()));
     assert_eq!((&doorbell["host_peer"], &doorbell["host_vector"]), (&1.into(), &0.into()));
@@ -63,6 +65,7 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
     // A native guest has no vCPUs, but a thread.
     assert_eq!(doorbell["vcpu_cpu_ns_per_message"], Value::Null);
     assert!(doorbell["guest_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
+    assert_eq!(doorbell["guest_cpu_unknown_because"], Value::Null);
     assert!(doorbell["rings_to_guest"].as_u64().unwrap() > 0, "{doorbell}");
     assert!(doorbell["rings_to_host"].as_u64().unwrap() > 0, "{doorbell}");
 
@@ -74,7 +77,7 @@ fn two_sides_that_sleep_are_woken_for_every_message_and_the_files_say_what_it_to
     for (row, latency) in rows.iter().zip(&latency) {
         assert_eq!((row["status"].as_str(), row["rtt_ns"].as_str()), ("ok", latency["latency_ns"].as_str()));
         assert_eq!(row["received_ns"], "", "nobody was told of RECEIVED");
-        assert_eq!((row["rate_per_s"].as_str(), row["load"].as_str()), ("max", "idle"));
+        assert_eq!((row["rate_per_s"].as_str(), row["load"].as_str()), ("10000", "idle"));
         let ns = |column: &str| {
             row[column].parse::<f64>().unwrap_or_else(|_| panic!("{column}: {}", place.run_json()["latency"]))
         };
@@ -313,10 +316,12 @@ fn what_cannot_work_is_one_clear_line() {
         let output = server.host(&place, &messages("10", "poll")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     }
+    // The run before has counted as far as the one that is waited for.
+    let before = place.wait_for_message(1, 0);
     let _guest = server.guest(&["--wait", "doorbell"]);
     let endless = [&messages("1000000", "doorbell")[..], &["--interval", "1ms"]].concat();
     let mut first = server.host(&place, &endless).stdout(Stdio::null()).spawn().unwrap();
-    place.wait_for_message(1010, 0);
+    place.wait_for_message(1010, before);
     lines.push(refused(&place, &server.host(&place, &messages("10", "doorbell")).output().unwrap()));
     first.kill().unwrap();
     first.wait().unwrap();
@@ -346,18 +351,40 @@ fn a_guest_that_is_rung_where_nobody_is_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_histogram_has_no_rows_and_the_summary_says_so() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    let _guest = server.guest(&["--wait", "doorbell"]);
+    let line = "no doorbell_results.csv: a histogram has no rows";
+    for (extent, is_said) in [(["--duration", "100ms"], true), (["--messages", "100"], false)] {
+        let output = server.host(&place, &[&LATENCY[..], &extent].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains(line), is_said, "{text}");
+        assert_eq!(place.out().join("doorbell_results.csv").exists(), !is_said);
+    }
+}
+
+#[test]
 fn flags_of_a_doorbell_need_a_server() {
     let _alone = alone();
     let place = Place::new();
     for args in [
-        &["--wait", "doorbell"][..],
-        &["--vector", "1"],
-        &["--server", "/s", "--shm", "/dev/shm/x"],
+        &["--server", "/s", "--shm", "/dev/shm/x"][..],
         // More than any peer can have.
         &["--server", "/s", "--vector", "2048"],
-        &["--phases", "both"],
         &["--server", "/s", "--phases", "both", "--broadcast", "2"],
     ] {
         assert_eq!(place.bare_host(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+    for flags in [["--wait", "doorbell"], ["--wait", "adaptive"], ["--vector", "1"], ["--phases", "both"]] {
+        // The region's file beside them is no server, and no reason to leave them unheard.
+        for shm in [&[][..], &["--shm", "/dev/shm/x"]] {
+            let output = place.bare_host(&[&flags[..], shm].concat()).output().unwrap();
+            let expected = format!("2: host-writer: {} needs --server SOCKET", flags.join(" "));
+            let line = refused(&place, &output);
+            assert!(line.starts_with(&expected), "{shm:?}: {line}");
+        }
     }
 }

@@ -155,7 +155,10 @@ fn rung(vm: &Vm<'_>, wait: &str, pace: &[&str]) -> Value {
     let run = vm.place.run_json();
     let doorbell = &run["doorbell"];
     assert_eq!(doorbell["missed"], 0, "{doorbell}");
-    assert!(doorbell["vcpu_cpu_ns_per_message"].as_f64().unwrap() > 0.0, "{doorbell}");
+    let is_known = doorbell["vcpu_cpu_ns_per_message"].as_f64().is_some_and(|ns| ns > 0.0);
+    // Back to back it may be over before the kernel's ticks tell.
+    let is_too_short = pace.is_empty() && doorbell["guest_cpu_unknown_because"].is_string();
+    assert!(is_known || is_too_short, "{doorbell}");
     run
 }
 

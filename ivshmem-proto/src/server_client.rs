@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,12 @@ pub enum ServerError {
         path: PathBuf,
         /// What the kernel said.
         error: io::Error,
+    },
+    /// Something else stands there.
+    #[error("{path} is no socket; 'provision status' names the VM's")]
+    NoSocket {
+        /// The path.
+        path: PathBuf,
     },
     /// The path does not fit into a socket's address.
     #[error(
@@ -108,6 +115,11 @@ pub enum ServerError {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+/// Whether something else stands at `path`.
+fn is_no_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.file_type().is_socket())
 }
 
 /// What to do where nobody listens.
@@ -229,6 +241,10 @@ impl Connection {
                 Err(Errno::EAGAIN) => {
                     let (path, missing) = (path.to_owned(), "its version");
                     return Err(ServerError::Silent { path, missing, waited: patience });
+                }
+                // The kernel says the same of a socket without a listener and of a file that is none (connect(2)).
+                Err(Errno::ECONNREFUSED | Errno::ENOTSOCK) if is_no_socket(path) => {
+                    return Err(ServerError::NoSocket { path: path.to_owned() });
                 }
                 Err(errno @ (Errno::ENOENT | Errno::ECONNREFUSED)) => {
                     return Err(ServerError::Absent { path: path.to_owned(), error: errno.into() });

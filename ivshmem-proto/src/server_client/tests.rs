@@ -100,7 +100,7 @@ fn a_message_that_comes_in_pieces_is_put_together() {
 }
 
 #[test]
-fn no_server_a_stale_socket_and_a_path_too_long_are_told_apart() {
+fn no_server_a_stale_socket_no_socket_and_a_path_too_long_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bell.sock");
     let absent = join(&path, 1, PATIENCE).unwrap_err();
@@ -109,6 +109,12 @@ fn no_server_a_stale_socket_and_a_path_too_long_are_told_apart() {
     drop(UnixListener::bind(&path).unwrap());
     let dead = join(&path, 1, PATIENCE).unwrap_err().to_string();
     assert!(dead.contains("it has died, and the QEMUs it had cannot rejoin another"), "{dead}");
+    let file = directory.path().join("file");
+    File::create(&file).unwrap();
+    for other in [directory.path(), &file] {
+        let error = join(other, 1, PATIENCE).unwrap_err().to_string();
+        assert_eq!(error, format!("{} is no socket; 'provision status' names the VM's", other.display()));
+    }
     let long = directory.path().join("l".repeat(120));
     let error = join(&long, 1, PATIENCE).unwrap_err().to_string();
     assert!(error.contains("a socket's path at most 107: use a shorter one"), "{error}");
