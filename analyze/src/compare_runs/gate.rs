@@ -129,6 +129,8 @@ struct Watched<'a> {
     ratio: f64,
     /// `None` of one run a side: what runs differ by is not known.
     interval: Option<Interval>,
+    /// Of one run a side: what the messages of these two leave open. No outcome rests on it.
+    within_runs: Option<Interval>,
     /// The worst ratio that is allowed.
     allowed_ratio: f64,
     /// Runs a side that would tell.
@@ -223,6 +225,7 @@ impl<'a> Watched<'a> {
             outcome,
             ratio: figure.ratio,
             interval: Some(figure.interval).filter(|interval| interval.level > 0.0),
+            within_runs: figure.within_runs,
             allowed_ratio,
             runs_needed: runs_needed.filter(|_| outcome == Outcome::CannotTell).map(|needed| needed as u64),
             unit: figure.id.unit,
@@ -232,7 +235,7 @@ impl<'a> Watched<'a> {
     fn row(&self) -> String {
         let ends =
             |interval: Interval| format!("{} to {}", four_digits(interval.low), four_digits(interval.high));
-        let interval = shown(self.interval, ends);
+        let interval = shown(self.interval.or(self.within_runs), ends);
         let bound = if self.unit == Unit::Ns { "at most" } else { "at least" };
         let word = match self.outcome {
             Outcome::Passed => "ok",

@@ -91,7 +91,7 @@ fn too_few_runs_never_prove_anything() {
     let (lines, code) = gate(&scene, "p50=5%", &[]);
     insta::assert_snapshot!(lines, @r"
         new over base        ratio         within runs           allowed  outcome
-        p50                  9.002                 n/a     at most 1.050  cannot tell
+        p50                  9.002      8.995 to 9.027     at most 1.050  cannot tell
       1 run in base and 1 in new cannot tell; one run a side never can: make ten.
       gate: failed: nothing is told of p50
     ");
@@ -127,6 +127,10 @@ fn what_makes_runs_doubtful_is_said_in_text_and_json() {
     assert_eq!((&dirty["severity"], &dirty["first_run"]), (&"warning".into(), &"new/01".into()));
     assert_eq!((&dirty["base_runs"], &dirty["new_runs"]), (&0.into(), &2.into()));
     assert!(doubts.iter().all(|doubt| doubt["severity"] != "note"), "{json}");
+    // The picture of the same runs names them, too.
+    scene.stdout(&["compare", "old", "new", "--out", "out", "--pictures", "svg"]);
+    let svg = std::fs::read_to_string(scene.path("out/comparison_forest.svg")).unwrap();
+    assert!(svg.contains("Runs to doubt: DIRTY (0 of base, 2 of new)"), "{svg}");
 }
 
 #[test]
