@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("analyze: {error:#}");
+            tell(&format!("analyze: {error:#}"));
             let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
@@ -43,7 +43,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     };
     print(&answer.stdout, format)?;
     if let Some(note) = &answer.note {
-        eprintln!("{note}");
+        tell(note);
     }
     Ok(answer.exit_code)
 }
@@ -58,6 +58,11 @@ fn report(args: &ReportArgs, interrupt: &Interrupt) -> anyhow::Result<Answer> {
     let note = (format == Format::Text && !args.quiet)
         .then(|| format!("wrote {} files to {}{page}", done.written.len(), done.directory.display()));
     Ok(Answer { stdout: if is_silent { String::new() } else { done.printed }, note, exit_code: 0 })
+}
+
+/// A line on standard error. Nobody is left to be told that it cannot be written, and the exit status says the rest.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints a result; with colours if it is text and standard output takes them.

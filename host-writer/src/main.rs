@@ -1,5 +1,6 @@
 //! host-writer: parse, call, print the error chain, set the exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -22,6 +23,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn complain(error: &anyhow::Error, status: u8) -> ExitCode {
-    eprintln!("host-writer: {error:#}");
+    // Where standard error cannot be written, the status still says how it ended.
+    let _ = writeln!(std::io::stderr(), "host-writer: {error:#}");
     ExitCode::from(status)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -123,4 +123,22 @@ fn a_reader_that_has_read_enough_is_no_failure_and_a_full_disk_is_one() {
     let output = full.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("analyze: cannot print the report: "));
+}
+
+#[test]
+fn a_standard_error_that_takes_nothing_changes_no_exit_status() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    let status = |arguments: &[&str], stderr: Stdio| -> ExitStatus {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_analyze"));
+        command.current_dir(scene.path(".")).args(arguments).stdout(Stdio::null()).stderr(stderr);
+        command.status().unwrap()
+    };
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(status(&["r"], full()).code(), Some(0));
+    assert_eq!(status(&["absent"], full()).code(), Some(1));
+    assert_eq!(status(&["--frobnicate"], full()).code(), Some(2));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(status(&["r"], writer.into()).code(), Some(0));
 }
