@@ -65,7 +65,8 @@ impl Analyzed {
     /// The kind of machine: `VM (tcg)`, `native`, `run without provenance`.
     #[must_use]
     pub fn machine(&self) -> String {
-        let Some(provenance) = &self.run.provenance else { return "run without provenance".into() };
+        let provenance = self.run.provenance.as_ref().filter(|provenance| provenance.run.says_where());
+        let Some(provenance) = provenance else { return "run without provenance".into() };
         let accelerator = provenance.run.vm.as_ref().and_then(|vm| vm.accelerator.as_ref());
         match accelerator.and_then(|a| a.effective.as_ref()) {
             _ if self.run.is_native() => "native".into(),

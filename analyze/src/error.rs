@@ -159,7 +159,7 @@ pub enum Error {
         problem: String,
     },
     /// Bytes that are not UTF-8 text.
-    #[error("{}, line {line}, column byte {byte}: not UTF-8 text", path.display())]
+    #[error("{}, line {line}, column byte {byte}: not UTF-8 text (binary or UTF-16?)", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
@@ -177,12 +177,16 @@ pub enum Error {
         message: String,
     },
     /// A run.json that is not JSON of the expected shape.
-    #[error("{}: not a valid run.json", path.display())]
+    #[error(
+        "{}: not a valid run.json: {problem}; it was cut short or written by something else: restore it, or remove it to \
+         analyze without provenance",
+        path.display()
+    )]
     RunJson {
         /// The file.
         path: PathBuf,
         /// The parser's message, with line and column.
-        source: serde_json::Error,
+        problem: serde_json::Error,
     },
     /// A run.json of another schema.
     #[error("{}: schema is {found}, this analyze reads \"{expected}\"{advice}", path.display())]
@@ -212,7 +216,8 @@ pub enum Error {
     /// More runs of a role than one report can be about.
     #[error(
         "{} and {}: two {role} runs; a report is about one run, with at most one native run as its baseline, or about \
-         one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix",
+         one run under a load with an idle one of the same machine; for a verdict on two or more, analyze compare, for a \
+         table of many, analyze --matrix",
         first.display(), second.display()
     )]
     TooManyRuns {
@@ -228,6 +233,12 @@ pub enum Error {
     NoRunJson {
         /// The directory.
         directory: PathBuf,
+    },
+    /// An output directory that is something else.
+    #[error("{}: is not a directory; name one, or a path where one can be made", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
     },
     /// An output could not be written; what was there before is untouched.
     #[error("{}: cannot write", path.display())]

@@ -34,7 +34,7 @@ pub fn write_all(
         let path = path.to_path_buf();
         move |source: io::Error| Error::Write { path, source }
     };
-    fs::create_dir_all(directory).map_err(failed(directory))?;
+    create_directory(directory)?;
 
     let mut staged = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
@@ -52,6 +52,17 @@ pub fn write_all(
     }
     File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory))?;
     Ok(written)
+}
+
+/// Makes `directory` unless it is there.
+///
+/// # Errors
+/// [`Error::NotADirectory`], or [`Error::Write`] with what the system said.
+pub(crate) fn create_directory(directory: &Path) -> Result<(), Error> {
+    if directory.exists() && !directory.is_dir() {
+        return Err(Error::NotADirectory { path: directory.into() });
+    }
+    fs::create_dir_all(directory).map_err(|source| Error::Write { path: directory.into(), source })
 }
 
 fn stage(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {

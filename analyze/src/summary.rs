@@ -17,7 +17,7 @@ use crate::stream::Stream;
 /// One run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunSummary {
-    /// `vm`, `native`, or `unknown` without a run.json.
+    /// `vm`, `native`, or `unknown` without a run.json that says where the reader ran.
     pub role: &'static str,
     /// Its directory as given.
     pub directory: String,
@@ -182,8 +182,8 @@ impl RunSummary {
     pub fn of(run: &Run, processed: Option<&Sorted<u64>>) -> Self {
         let role = match &run.provenance {
             Some(_) if run.is_native() => "native",
-            Some(_) => "vm",
-            None => "unknown",
+            Some(provenance) if provenance.run.says_where() => "vm",
+            _ => "unknown",
         };
         let provenance = run.provenance.as_ref();
         let limit = Limit::of(provenance);

@@ -98,7 +98,11 @@ fn times(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>) -> Drawn {
     let is_by_size = most > least * LOG_BEYOND;
     let scale = |stack: &Stack| if is_by_size { 1e6 / stack.bytes as f64 } else { 1.0 };
     let high = stacks.iter().map(|stack| stack.total() * scale(stack)).fold(1.0, f64::max);
-    let name = if is_by_size { "time for each MB (1e6 bytes) of payload" } else { "time of a frame" };
+    let name = if is_by_size {
+        "duration and verification, for each MB (1e6 bytes)"
+    } else {
+        "duration and verification"
+    };
     let (x, y) = (places.axis(), Axis::linear(name, 0.0, high * 1.14, nanoseconds));
     let left_out = lanes.len() * places.frames.len() - bars.len();
     let mut facts = vec!["bar: the median duration, divided as all frames' time was".to_owned()];

@@ -22,7 +22,7 @@ impl Doubt {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::PeerViolations(_) | Self::RoofExceeded(_) => Severity::Alarm,
+            Self::PeerViolations(_) | Self::WrongBytes(_) | Self::RoofExceeded(_) => Severity::Alarm,
             Self::Loaded { .. } | Self::Tcg | Self::TooFewSamples { .. } => Severity::Note,
             Self::Unverified { on_purpose: true, .. } => Severity::Note,
             _ => Severity::Warning,
@@ -33,7 +33,11 @@ impl Doubt {
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            Self::NoProvenance => "Do not compare or publish them.",
+            Self::NoProvenance { .. } => "Do not compare or publish them.",
+            Self::OtherRun { .. } => "Trust nothing here that rests on run.json; give each run a directory of its own.",
+            Self::WrongBytes(_) => {
+                "Trust no transfer of this run, those that nobody checked least; BANDWIDTH names the frames and from which byte on."
+            }
             Self::PeerViolations(_) => "Trust nothing of this run; the guest's log may say why.",
             Self::RoofExceeded(_) => {
                 "Repeat it on a quiet machine; if it stays, it is an error of the tool: report it."
@@ -65,13 +69,15 @@ impl Doubt {
             Self::CoarseClock { .. } => {
                 "Compare it only with runs by the same clock, and no difference smaller than that."
             }
-            Self::Drift(_) => {
-                "Repeat it when the machine has settled, or for longer; compare no two parts of it."
+            Self::Drift { is_dependent, .. } => {
+                let repeat =
+                    "Repeat it when the machine has settled, or for longer; compare no two parts of it.";
+                return format!("{repeat}{}", too_narrow(*is_dependent));
             }
             Self::Dependent { .. } => "Rely on several runs and not on the length of one.",
-            Self::WarmUp(warm_up) => {
-                let wanted = warm_up.messages.saturating_mul(2).next_multiple_of(1000);
-                return format!("Raise --warmup by {}.", grouped(wanted));
+            Self::WarmUp { found, is_dependent } => {
+                let wanted = found.messages.saturating_mul(2).next_multiple_of(1000);
+                return format!("Raise --warmup by {}.{}", grouped(wanted), too_narrow(*is_dependent));
             }
             Self::TooFewSamples { percentiles, .. } => {
                 let most = percentiles.iter().map(|(_, needed)| *needed).max().unwrap_or(0);
@@ -80,6 +86,11 @@ impl Doubt {
         }
         .to_owned()
     }
+}
+
+/// What comes of a beginning or a drift that reaches all through the run.
+fn too_narrow(is_dependent: bool) -> &'static str {
+    if is_dependent { " The intervals of this run are too narrow." } else { "" }
 }
 
 #[cfg(test)]
@@ -91,7 +102,9 @@ mod tests {
     fn one_of_each() -> Vec<Doubt> {
         let reasons = || vec!["a reason".to_owned()];
         vec![
-            Doubt::NoProvenance,
+            Doubt::NoProvenance { has_run_json: true },
+            Doubt::OtherRun { rows: 2, messages: 0 },
+            Doubt::WrongBytes(3),
             Doubt::PeerViolations(reasons()),
             Doubt::RoofExceeded(reasons()),
             Doubt::MissedRate { wanted_per_s: Some(2e3), achieved_per_s: None },
@@ -114,8 +127,8 @@ mod tests {
             Doubt::Unpinned(vec!["the writer"]),
             Doubt::Uncached("reads are slow".into()),
             Doubt::CoarseClock { resolution_ns: 40.0, overhead_ns: 11.0, p50_ns: 130 },
-            Doubt::WarmUp(WarmUp { messages: 1200, excess: 0.25 }),
-            Doubt::Drift(-6.0),
+            Doubt::WarmUp { found: WarmUp { messages: 1200, excess: 0.25 }, is_dependent: true },
+            Doubt::Drift { percent: -6.0, is_dependent: false },
             Doubt::Dependent { block_length: 5000 },
             Doubt::TooFewSamples { percentiles: vec![("p99".into(), 1000)], count: 1 },
         ]
@@ -139,7 +152,8 @@ mod tests {
     #[test]
     fn the_gravest_is_first_and_machines_can_tell() {
         assert!(Severity::Alarm < Severity::Warning && Severity::Warning < Severity::Note);
-        let json = serde_json::to_value(Doubt::WarmUp(WarmUp { messages: 1200, excess: -0.25 })).unwrap();
+        let found = WarmUp { messages: 1200, excess: -0.25 };
+        let json = serde_json::to_value(Doubt::WarmUp { found, is_dependent: false }).unwrap();
         assert_eq!(
             json,
             serde_json::json!({"code": "warm_up", "severity": "warning",

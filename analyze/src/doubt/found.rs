@@ -1,7 +1,7 @@
 //! Looks for reasons to doubt: in run.json, in the rows, in the shape of the samples.
 
 use super::{BELIEVABLE_RTT_NS, Doubt, setup};
-use crate::input::Run;
+use crate::input::{Latency, Run};
 use crate::latency_summary::LatencySummary;
 use crate::stats::Percentile;
 use crate::stats::shape::Shape;
@@ -24,9 +24,17 @@ pub(super) fn all(run: &Run, summary: &RunSummary, shape: Option<&Shape>) -> Vec
 }
 
 fn of_provenance(run: &Run) -> Vec<Doubt> {
-    let Some(provenance) = &run.provenance else { return vec![Doubt::NoProvenance] };
+    let Some(provenance) = &run.provenance else { return vec![Doubt::NoProvenance { has_run_json: false }] };
     let json = &provenance.run;
     let mut doubts = Vec::new();
+    if !json.says_where() {
+        doubts.push(Doubt::NoProvenance { has_run_json: true });
+    }
+    let rows = run.latency.as_ref().map(Latency::rows);
+    let promised = json.latency.as_ref().and_then(|plan| plan.messages);
+    if let Some((rows, messages)) = rows.zip(promised).filter(|(rows, messages)| rows > messages) {
+        doubts.push(Doubt::OtherRun { rows, messages });
+    }
     let violations = json.peer_violations.clone().unwrap_or_default();
     if !violations.is_empty() {
         doubts.push(Doubt::PeerViolations(violations));
@@ -67,6 +75,10 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
             limit_gb_per_s: limit.gb_per_s,
             copy_kernel: limit.copy_kernel.clone(),
         }));
+    }
+    let wrong = total(|f| f.mismatches.len() as u64);
+    if wrong > 0 {
+        doubts.push(Doubt::WrongBytes(wrong));
     }
     let dropped = total(crate::summary::FrameSummary::dropped);
     if dropped > 0 {
@@ -128,16 +140,17 @@ fn of_latency(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
 }
 
 fn of_shape(shape: &Shape) -> Vec<Doubt> {
+    let at_limit = shape.autocorrelation.filter(|dependence| dependence.block_length_is_at_limit);
+    let is_dependent = at_limit.is_some();
     let mut doubts = Vec::new();
-    if let Some(warm_up) = shape.warm_up {
-        doubts.push(Doubt::WarmUp(warm_up));
+    if let Some(found) = shape.warm_up {
+        doubts.push(Doubt::WarmUp { found, is_dependent });
     }
     let drift = shape.drift.filter(|drift| drift.significant && drift.percent.abs() >= NOTABLE_DRIFT_PERCENT);
     if let Some(drift) = drift {
-        doubts.push(Doubt::Drift(drift.percent));
+        doubts.push(Doubt::Drift { percent: drift.percent, is_dependent });
     }
-    let at_limit = shape.autocorrelation.filter(|dependence| dependence.block_length_is_at_limit);
-    // A run that warms up or drifts depends on itself all through: that is said already.
+    // A run that warms up or drifts depends on itself all through: their advice says it.
     if let Some(dependence) = at_limit.filter(|_| doubts.is_empty()) {
         doubts.push(Doubt::Dependent { block_length: dependence.block_length });
     }
@@ -164,7 +177,7 @@ mod tests {
     use super::super::Severity;
     use super::*;
     use crate::analysis::Analyzed;
-    use crate::input::{Failures, Latency, Places, Sample};
+    use crate::input::{Failures, Places, Sample};
 
     fn doubts_of(samples_ns: &[u64]) -> Vec<Doubt> {
         let sample = |(i, ns): (usize, &u64)| Sample {
@@ -209,10 +222,12 @@ mod tests {
         let warming: Vec<u64> =
             (0..100_000).map(|i| if i < 3_000 { 260 } else { 130 } + i * 7_919 % 21).collect();
         assert_eq!(codes(&warming), ["no_provenance", "warm_up"]);
-        assert_eq!(doubts_of(&warming)[1].advice(), "Raise --warmup by 6,000.");
+        let advice = "Raise --warmup by 6,000. The intervals of this run are too narrow.";
+        assert_eq!(doubts_of(&warming)[1].advice(), advice);
         let shifting: Vec<u64> = (0..100_000).map(|i| 1_300 + i * 7_919 % 21 + i / 50_000 * 40).collect();
         assert_eq!(codes(&shifting), ["no_provenance", "dependent"]);
         let drifting: Vec<u64> = (0..100_000).map(|i| 1_300 + i * 7_919 % 21 + i / 500).collect();
         assert_eq!(codes(&drifting), ["no_provenance", "drift"]);
+        assert!(doubts_of(&drifting)[1].advice().ends_with("The intervals of this run are too narrow."));
     }
 }

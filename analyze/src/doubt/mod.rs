@@ -22,8 +22,20 @@ pub const BELIEVABLE_RTT_NS: u64 = 60_000_000_000;
 /// One reason.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Doubt {
-    /// There is no run.json.
-    NoProvenance,
+    /// Nothing says where the run was taken.
+    NoProvenance {
+        /// Whether there is a run.json, which does not say it.
+        has_run_json: bool,
+    },
+    /// run.json promises fewer messages than there are rows: it is of another run.
+    OtherRun {
+        /// Rows of the latency file.
+        rows: u64,
+        /// Messages by run.json.
+        messages: u64,
+    },
+    /// Frames whose content was not what was sent.
+    WrongBytes(u64),
     /// The guest broke the protocol; a sentence for each way.
     PeerViolations(Vec<String>),
     /// Figures above what plain copies reach; a sentence for each.
@@ -127,9 +139,19 @@ pub enum Doubt {
         p50_ns: u64,
     },
     /// A beginning slower than the rest.
-    WarmUp(WarmUp),
-    /// Figures that grew or fell all through the run; by how many percent.
-    Drift(f64),
+    WarmUp {
+        /// How long and how much.
+        found: WarmUp,
+        /// Whether the messages depend on each other beyond what an interval can be made of.
+        is_dependent: bool,
+    },
+    /// Figures that grew or fell all through the run.
+    Drift {
+        /// By how many percent of the median.
+        percent: f64,
+        /// Whether the messages depend on each other beyond what an interval can be made of.
+        is_dependent: bool,
+    },
     /// Messages that depend on those so far before them that no interval can be trusted.
     Dependent {
         /// Messages of the longest block that an interval can be made of.
@@ -157,7 +179,9 @@ impl Doubt {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NoProvenance => "no_provenance",
+            Self::NoProvenance { .. } => "no_provenance",
+            Self::OtherRun { .. } => "other_run",
+            Self::WrongBytes(_) => "wrong_bytes",
             Self::PeerViolations(_) => "peer_violations",
             Self::RoofExceeded(_) => "roof_exceeded",
             Self::MissedRate { .. } => "missed_rate",
@@ -180,8 +204,8 @@ impl Doubt {
             Self::Unpinned(_) => "unpinned",
             Self::Uncached(_) => "uncached",
             Self::CoarseClock { .. } => "coarse_clock",
-            Self::WarmUp(_) => "warm_up",
-            Self::Drift(_) => "drift",
+            Self::WarmUp { .. } => "warm_up",
+            Self::Drift { .. } => "drift",
             Self::Dependent { .. } => "dependent",
             Self::TooFewSamples { .. } => "too_few_samples",
         }

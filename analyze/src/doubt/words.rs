@@ -9,7 +9,20 @@ use crate::stats::warm_up::WarmUp;
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoProvenance => f.write_str(
+            Self::NoProvenance { has_run_json: true } => f.write_str(
+                "NO PROVENANCE: run.json does not say where the reader ran (neither vm nor guest.map_kind), so nothing is known \
+                 of the machine behind these figures.",
+            ),
+            Self::OtherRun { rows, messages } => write!(
+                f,
+                "ANOTHER RUN'S FILES: {} of latency where run.json promises {}, so one of the two files is not of this run.",
+                plural(*rows, "row"),
+                plural(*messages, "message")
+            ),
+            Self::WrongBytes(count) => {
+                write!(f, "WRONG BYTES: {} arrived with other content than was sent.", plural(*count, "frame"))
+            }
+            Self::NoProvenance { has_run_json: false } => f.write_str(
                 "NO PROVENANCE: there is no run.json beside the CSV, so nothing is known of the machine, the accelerator \
                  or the mapping behind these figures.",
             ),
@@ -110,12 +123,12 @@ impl fmt::Display for Doubt {
                 duration(*overhead_ns),
                 duration(*p50_ns as f64)
             ),
-            Self::WarmUp(WarmUp { messages, excess }) => {
+            Self::WarmUp { found: WarmUp { messages, excess }, .. } => {
                 let how = if *excess > 0.0 { "longer" } else { "less" };
                 let messages = plural(*messages, "message");
                 write!(f, "WARM-UP: the first {messages} took {:.0} % {how} than the rest, and are in every figure.", excess.abs() * 100.0)
             }
-            Self::Drift(percent) => {
+            Self::Drift { percent, .. } => {
                 write!(f, "DRIFT: the median changed by {percent:+.1} % from beginning to end, more than chance would.")
             }
             Self::Dependent { block_length } => write!(

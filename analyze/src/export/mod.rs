@@ -8,7 +8,7 @@ mod problem;
 mod provenance;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use problem::Problem;
@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::input::{self, Frames, Provenance};
 use crate::interrupt::Interrupt;
+use crate::output::create_directory;
 use crate::report::text::{grouped, plural};
 use parquet::ParquetFile;
 use place::Place;
@@ -70,8 +71,7 @@ struct Staged {
 /// # Errors
 /// When a run cannot be read or says too little of itself, when a file cannot be written, and once interrupted.
 pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
-    fs::create_dir_all(&args.parquet)
-        .map_err(|source| Error::Write { path: args.parquet.clone(), source })?;
+    create_directory(&args.parquet)?;
     let mut staged = Vec::new();
     let mut stdout = String::new();
     for directory in &args.runs {
@@ -107,6 +107,9 @@ fn stage(
 ) -> Result<(), Error> {
     if !directory.exists() {
         return Err(Error::Absent { path: directory.into() });
+    }
+    if !directory.is_dir() {
+        return Err(Problem::NoDirectory { path: directory.into() }.into());
     }
     let path = directory.join("run.json");
     let Some(provenance) = Provenance::read(&path)? else {

@@ -14,6 +14,12 @@ pub enum Problem {
         /// The directory.
         directory: PathBuf,
     },
+    /// A file in place of a run directory.
+    #[error("{}: a file; give the run directory it lies in, which is exported whole", path.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+    },
     /// run.json lacks what the files are named after.
     #[error("{}: {field} is {found}, expected {expected}; the files of an export are named after it", path.display())]
     Unplaced {

@@ -293,7 +293,7 @@ mod tests {
         let mut source = Source::in_memory(&bytes);
         let header = Header::peek(&mut source).unwrap();
         let error = Latency::read(source, header).unwrap_err().to_string();
-        assert_eq!(error, "f, line 60000, column byte 20: not UTF-8 text");
+        assert_eq!(error, "f, line 60000, column byte 20: not UTF-8 text (binary or UTF-16?)");
     }
 
     proptest! {

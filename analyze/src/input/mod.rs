@@ -87,7 +87,7 @@ struct Found {
 pub enum Relation {
     /// A VM and a native run.
     VmOverNative,
-    /// A run under load and an idle one of the same VM.
+    /// A run under load and an idle one, both of a VM or both native.
     LoadedOverIdle,
 }
 
@@ -310,16 +310,18 @@ fn run_of(
 }
 
 /// One run is the main one whatever it is; of two, the native one is the baseline, or the idle one beside a loaded one.
-fn sort_by_role(runs: Vec<Run>) -> Result<Runs, Error> {
-    let (native, mut other): (Vec<_>, Vec<_>) = runs.into_iter().partition(Run::is_native);
-    if native.is_empty() && other.len() == 2 && other.iter().all(|run| run.provenance.is_some()) {
-        other.sort_by_key(|run| run.load().is_none());
-        if let [Some(_), None] = [other[0].load(), other[1].load()] {
-            let baseline = other.pop();
-            let (main, relation) = (other.swap_remove(0), Relation::LoadedOverIdle);
-            return Ok(Runs { main, baseline, relation, doorbells: Vec::new() });
-        }
+fn sort_by_role(mut runs: Vec<Run>) -> Result<Runs, Error> {
+    if let [first, second] = &runs[..]
+        && first.is_native() == second.is_native()
+        && [first, second].iter().all(|run| run.provenance.is_some())
+        && first.load().is_some() != second.load().is_some()
+    {
+        runs.sort_by_key(|run| run.load().is_none());
+        let baseline = runs.pop();
+        let (main, relation) = (runs.swap_remove(0), Relation::LoadedOverIdle);
+        return Ok(Runs { main, baseline, relation, doorbells: Vec::new() });
     }
+    let (native, other): (Vec<_>, Vec<_>) = runs.into_iter().partition(Run::is_native);
     let relation = Relation::VmOverNative;
     for (role, runs) in [("native", &native), ("VM", &other)] {
         if let [first, second, ..] = runs.as_slice() {

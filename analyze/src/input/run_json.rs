@@ -249,7 +249,7 @@ impl Provenance {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Read { path: path.into(), source }),
         };
-        let malformed = |source| Error::RunJson { path: path.into(), source };
+        let malformed = |problem| Error::RunJson { path: path.into(), problem };
         let verbatim: Value = serde_json::from_slice(&bytes).map_err(malformed)?;
         let schema = verbatim.get("schema").unwrap_or(&Value::Null);
         if schema != SCHEMA {
@@ -273,6 +273,12 @@ fn version(schema: &Value) -> Option<u64> {
 }
 
 impl RunJson {
+    /// Whether it says where the reader ran: what is neither a VM's nor maps the region in a known way may be anything.
+    #[must_use]
+    pub fn says_where(&self) -> bool {
+        self.vm.is_some() || self.guest.as_ref().is_some_and(|guest| guest.map_kind.is_some())
+    }
+
     /// Whether the reader mapped the region's file on the host itself.
     #[must_use]
     pub fn is_native(&self) -> bool {

@@ -74,6 +74,6 @@ mod tests {
     #[test]
     fn names_the_line_of_a_byte_that_is_no_text() {
         let error = Text::parse(Path::new("f"), b"a,b\n1,\xff\n").unwrap_err();
-        assert_eq!(error.to_string(), "f, line 2, column byte 3: not UTF-8 text");
+        assert_eq!(error.to_string(), "f, line 2, column byte 3: not UTF-8 text (binary or UTF-16?)");
     }
 }

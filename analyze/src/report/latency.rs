@@ -105,8 +105,11 @@ fn planned(plan: &LatencyPlan) -> Facts {
         let lost = plan.lost.map_or_else(|| "not recorded".into(), grouped);
         let (duplicated, reordered) = (grouped(duplicated), grouped(reordered));
         facts.push(fact(
-            "Order",
-            format!("lost {lost}, duplicated {duplicated}, reordered {reordered} (the writer's count)"),
+            "Answers",
+            format!(
+                "{lost} without an answer, warm-up included; {duplicated} answered twice, {reordered} out of order (the \
+                 writer's count)"
+            ),
         ));
     }
     facts

@@ -84,6 +84,10 @@ fn alarms(analyzed: &Analyzed, name_the_run: bool) -> String {
             "{name}THE GUEST BROKE THE PROTOCOL ({}): trust nothing below",
             plural(all.len() as u64, "way")
         )),
+        Doubt::WrongBytes(count) => Some(format!(
+            "{name}WRONG BYTES IN {}: what arrived is not what was sent",
+            plural(*count, "frame").to_uppercase()
+        )),
         Doubt::RoofExceeded(all) => Some(format!(
             "{name}{} ABOVE THE ROOF, more than this machine can copy: an error of the tool",
             plural(all.len() as u64, "figure").to_uppercase()
@@ -141,7 +145,8 @@ pub fn notes(analysis: &Analysis) -> Vec<&'static str> {
     if frames().next().is_some() {
         notes.push(
             "GB/s is 1e9 bytes a second, each payload byte counted once. The bandwidth_gbps column of the CSV is GiB/s \
-             (2^30) of test_size_bytes / duration_ns. Verification comes after the duration and is in no rate.",
+             (2^30) of test_size_bytes / duration_ns. Verification comes after the duration and is in no rate. A median \
+             rate is the rate of the median time: of two times in the middle, of the shorter one.",
         );
     }
     if any(|setup| !setup.overlaps()) {

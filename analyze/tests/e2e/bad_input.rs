@@ -36,11 +36,11 @@ fn a_file_of_something_else() {
     );
     insta::assert_snapshot!(
         error_for(b"\x7fELF\x02\xff\x01\n\xff\xfe\n"),
-        @"analyze: r/l.csv, line 1, column byte 6: not UTF-8 text"
+        @"analyze: r/l.csv, line 1, column byte 6: not UTF-8 text (binary or UTF-16?)"
     );
     insta::assert_snapshot!(
         error_for([format!("{LATENCY_HEADER}\n1,130,").as_bytes(), b"\xfe\n"].concat()),
-        @"analyze: r/l.csv, line 2, column byte 7: not UTF-8 text"
+        @"analyze: r/l.csv, line 2, column byte 7: not UTF-8 text (binary or UTF-16?)"
     );
 }
 
@@ -138,8 +138,14 @@ fn a_damaged_or_foreign_run_json() {
     let scene = Scene::new();
     scene.run("vm", 130, "resource2_wc");
     for (content, expected) in [
-        ("", "not a valid run.json: EOF while parsing a value at line 1 column 0"),
-        ("{\n  \"schema\": oops", "not a valid run.json: expected value at line 2 column 13"),
+        (
+            "",
+            "not a valid run.json: EOF while parsing a value at line 1 column 0; it was cut short or written by something else: restore it, or remove it to analyze without provenance",
+        ),
+        (
+            "{\n  \"schema\": oops",
+            "not a valid run.json: expected value at line 2 column 13; it was cut short or written by something else: restore it, or remove it to analyze without provenance",
+        ),
         (
             "[]",
             "schema is absent, this analyze reads \"ivshmem-run/1\"; no host-writer wrote it: move it away, or give another directory",
@@ -166,12 +172,16 @@ fn runs_that_one_report_cannot_be_about() {
     }
     insta::assert_snapshot!(
         scene.error(&["a", "b"]),
-        @"analyze: a and b: two VM runs; a report is about one run, with at most one native run as its baseline, or about one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix"
+        @"analyze: a and b: two VM runs; a report is about one run, with at most one native run as its baseline, or about one run under a load with an idle one of the same machine; for a verdict on two or more, analyze compare, for a table of many, analyze --matrix"
     );
     insta::assert_snapshot!(
         scene.error(&["c", "a", "d"]),
-        @"analyze: c and d: two native runs; a report is about one run, with at most one native run as its baseline, or about one VM run under a load with an idle one as its baseline; to compare many, analyze --matrix"
+        @"analyze: c and d: two native runs; a report is about one run, with at most one native run as its baseline, or about one run under a load with an idle one of the same machine; for a verdict on two or more, analyze compare, for a table of many, analyze --matrix"
     );
+    let loaded = run_json("file").replacen('{', r#"{"load":{"label":"cpu=2"},"#, 1);
+    scene.file("d/run.json", loaded);
+    let report = scene.stdout(&["c", "d", "--out", "both"]);
+    assert!(report.contains("native, load cpu=2 OVER native, idle"), "{report}");
     fs::copy(scene.path("a/latency_results.csv"), scene.path("a/again.csv")).unwrap();
     insta::assert_snapshot!(
         scene.error(&["a", "a/again.csv"]),
@@ -184,7 +194,12 @@ fn an_output_directory_that_cannot_be() {
     let scene = Scene::new();
     scene.run("vm", 130, "resource2_wc");
     scene.file("taken", "a file");
-    assert!(scene.error(&["vm", "--out", "taken"]).starts_with("analyze: taken: cannot write: "));
+    for command in [&["vm", "--out", "taken"][..], &["export", "--parquet", "taken", "vm"]] {
+        assert_eq!(
+            scene.error(command),
+            "analyze: taken: is not a directory; name one, or a path where one can be made"
+        );
+    }
     assert!(scene.error(&["vm", "--out", "taken/below"]).starts_with("analyze: taken/below: cannot write: "));
     assert_eq!(scene.names("vm"), ["bandwidth_results.csv", "latency_results.csv", "run.json"]);
 }
@@ -205,4 +220,14 @@ fn wrong_usage_is_status_2() {
     let scene = Scene::new();
     scene.analyze(&[]).assert().code(2);
     scene.analyze(&["--frobnicate", "x.csv"]).assert().code(2);
+}
+
+#[test]
+fn a_file_in_place_of_a_run_directory_is_not_exported() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    insta::assert_snapshot!(
+        scene.error(&["export", "--parquet", "fleet", "r/latency_results.csv"]),
+        @"analyze: r/latency_results.csv: a file; give the run directory it lies in, which is exported whole"
+    );
 }

@@ -110,7 +110,9 @@ fn what_cannot_be_placed_or_read_leaves_no_file() {
     assert_eq!(scene.names("fleet"), [""; 0]);
     scene.file("taken", "");
     assert!(
-        scene.error(&["export", "--parquet", "taken", "good"]).starts_with("analyze: taken: cannot write: ")
+        scene
+            .error(&["export", "--parquet", "taken", "good"])
+            .starts_with("analyze: taken: is not a directory")
     );
 }
 

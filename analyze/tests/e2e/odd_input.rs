@@ -142,3 +142,48 @@ fn a_standard_error_that_takes_nothing_changes_no_exit_status() {
     drop(reader);
     assert_eq!(status(&["r"], writer.into()).code(), Some(0));
 }
+
+/// The warnings and alarms of a report of one run.
+fn doubts(scene: &Scene, directory: &str) -> Vec<Value> {
+    let doubts = &summary(scene, directory)["runs"][0]["doubts"];
+    let grave = doubts.as_array().unwrap().iter().filter(|doubt| doubt["severity"] != "note");
+    grave.map(|doubt| doubt["code"].clone()).collect()
+}
+
+#[test]
+fn a_run_json_that_does_not_say_where_makes_no_vm() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    assert_eq!(doubts(&scene, "r"), ["unpinned"]);
+    scene.file("r/run.json", r#"{"schema":"ivshmem-run/1"}"#);
+    assert_eq!(doubts(&scene, "r"), ["no_provenance"]);
+    let all = summary(&scene, "r");
+    assert_eq!(all["runs"][0]["role"], "unknown");
+    let report = scene.stdout(&["r", "--out", "out"]);
+    assert!(report.contains("run without provenance: r") && !report.contains("VM"), "{report}");
+}
+
+#[test]
+fn a_run_json_of_another_run_is_told_by_its_messages() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    scene.file("r/run.json", run_json("file").replace("\"messages\":12000", "\"messages\":0"));
+    assert_eq!(doubts(&scene, "r"), ["other_run", "unpinned"]);
+}
+
+#[test]
+fn frames_with_other_content_raise_an_alarm_above_everything() {
+    let scene = Scene::new();
+    scene.run("r", 130, "file");
+    let corrupt = |line: &str| match line.starts_with("3,4k,") {
+        true => line.replace(",ok,", ",mismatch,"),
+        false => line.to_owned(),
+    };
+    let csv: Vec<String> = bandwidth(130).lines().map(corrupt).collect();
+    scene.file("r/bandwidth_results.csv", csv.join("\n") + "\n");
+    assert_eq!(doubts(&scene, "r"), ["wrong_bytes", "failed", "unpinned"]);
+    let report = scene.stdout(&["r", "--out", "out"]);
+    let (alarm, facts) = (report.find("!! WRONG BYTES IN 1 FRAME"), report.find("Run  "));
+    assert!(alarm.is_some() && alarm < facts, "{report}");
+    assert!(report.contains("Do not rely on these figures: 1 alarm below."), "{report}");
+}
