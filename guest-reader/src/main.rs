@@ -16,7 +16,7 @@ const SOME_NOT_OK: u8 = 3;
 fn main() -> ExitCode {
     let is_init = init::is_init();
     if is_init && let Err(error) = init::mount_all() {
-        tell(format_args!("{error:#}"));
+        tell(&format_args!("{error:#}"));
         init::power_off();
     }
     let args = match Args::try_parse() {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     let result = run(&args);
     if let Err(error) = &result {
-        tell(format_args!("{error:#}"));
+        tell(&format_args!("{error:#}"));
         if let Some(port) = &args.ready_port {
             init::tell(port, &format!("FAILED {error:#}"));
         }
@@ -51,6 +51,6 @@ fn main() -> ExitCode {
 }
 
 /// A line on standard error. Where it cannot be written, the status still says how it ended.
-fn tell(line: impl Display) {
+fn tell(line: &impl Display) {
     let _ = writeln!(std::io::stderr(), "guest-reader: {line}");
 }

@@ -45,6 +45,8 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
     };
     let panel = Panel { title: "Duration".into(), facts, legend, ..Panel::default() };
     let chart = panel.draw(area, &x, &y)?;
+    // Figures go where neither a bar nor a whisker is, beside the bar's end and not on the whisker, which ends elsewhere.
+    let (mut figures, mut taken) = (Vec::new(), Vec::new());
     for lane in lanes {
         for (place, wanted) in places.frames.iter().enumerate() {
             let Some(frame) = lane.summary(wanted) else { continue };
@@ -69,11 +71,15 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
                 if crowded {
                     continue;
                 }
-                let label =
-                    frame.duration_median_ns.map_or_else(String::new, |ns| nanoseconds(round3(ns as f64)));
                 let top = (middle, y.at(max as f64));
-                chart.note(top, (0, -5), (HPos::Center, VPos::Bottom), &label, INK)?;
-                lane.name_above(&chart, lanes, top, -22)?;
+                taken.push(chart.place_between((left, y.at(whole)), (right, y.at(y.low()))));
+                taken.push(chart.place_between(top, (middle, y.at(min as f64))));
+                if lanes.len() > 1 {
+                    lane.name_above(&chart, lanes, top, NAME_ABOVE)?;
+                    let anchors = (HPos::Center, VPos::Bottom);
+                    taken.push(chart.place_of_note(top, (0, NAME_ABOVE), anchors, lane.analyzed.short)?);
+                }
+                figures.push(((middle, y.at(whole)), nanoseconds(round3(whole))));
             }
         }
         let of_frame = |(place, wanted): (usize, &FrameSummary)| {
@@ -88,8 +94,14 @@ pub(super) fn durations(area: &Area<'_>, lanes: &[Lane<'_>], places: &Places<'_>
         let name = lane.analyzed.title();
         chart.values((&name, lane.color), &medians, |m| (m.0, y.at(m.1)), |m| m.2.clone())?;
     }
+    for (place, figure) in figures {
+        chart.note_beside(place, &figure, &mut taken)?;
+    }
     Ok(())
 }
+
+/// How far above a whisker a run's name stands: if that is short, the figure is between it and the bar.
+const NAME_ABOVE: i32 = -22;
 
 /// Shares below this have no pixel of their own.
 const VISIBLE: f64 = 0.005;

@@ -67,7 +67,7 @@ pub(super) fn draw(area: &Area<'_>, latencies: &Latencies<'_>) -> Drawn {
         title: format!("{title}: density over time"),
         context: Some(Context::of(analysis)),
         facts: vec![format!(
-            "{} of {} in groups of {}; darker where more of a group's messages lie",
+            "{} of {} in groups of {}; a cell's colour: its share of its group's messages",
             plural(latency.samples.len() as u64, "ok message"),
             analysis.main.title(),
             grouped(size)

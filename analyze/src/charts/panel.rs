@@ -239,9 +239,20 @@ impl<'a> Chart<'a> {
 
     /// A vertical line at `x` from `low` to `high` with a cap at either end.
     pub(super) fn whisker(&self, x: f64, (low, high): (f64, f64), line: ShapeStyle) -> Drawn {
+        self.whisker_from(x, (low, high), true, line)
+    }
+
+    /// The same; without a cap at its foot where that is only the end of the axis.
+    pub(super) fn whisker_from(
+        &self,
+        x: f64,
+        (low, high): (f64, f64),
+        is_whole: bool,
+        line: ShapeStyle,
+    ) -> Drawn {
         let (foot, head) = (self.pixel((x, low)), self.pixel((x, high)));
         self.panel.draw(&PathElement::new([foot, head], line))?;
-        for (x, y) in [foot, head] {
+        for (x, y) in std::iter::once(head).chain(is_whole.then_some(foot)) {
             self.panel.draw(&PathElement::new([(x - px(5), y), (x + px(5), y)], line))?;
         }
         Ok(())
@@ -274,6 +285,13 @@ impl<'a> Chart<'a> {
         Place { left: x - r, top: y - r, right: x + r, bottom: y + r }
     }
 
+    /// What a block with these corners takes, top left and bottom right; a line is as wide as its caps.
+    pub(super) fn place_between(&self, first: (f64, f64), last: (f64, f64)) -> Place {
+        let ((left, top), (right, bottom)) = (self.pixel(first), self.pixel(last));
+        let cap = if left == right { px(5) } else { 0 };
+        Place { left: left - cap, top, right: right + cap, bottom }
+    }
+
     fn size_of(&self, content: &str) -> Drawn<(i32, i32)> {
         let (width, height) = self.panel.estimate_text_size(content, &style::text(LABEL, INK))?;
         Ok((width as i32, height as i32))
@@ -284,10 +302,22 @@ impl<'a> Chart<'a> {
         &self,
         place: (f64, f64),
         moved: (i32, i32),
-        (horizontal, vertical): (HPos, VPos),
+        anchors: (HPos, VPos),
         content: &str,
         color: RGBColor,
     ) -> Drawn {
+        let Place { left, top, right, bottom } = self.place_of_note(place, moved, anchors, content)?;
+        self.write((left, top), (right - left, bottom - top), content, color)
+    }
+
+    /// What that text takes.
+    pub(super) fn place_of_note(
+        &self,
+        place: (f64, f64),
+        moved: (i32, i32),
+        (horizontal, vertical): (HPos, VPos),
+        content: &str,
+    ) -> Drawn<Place> {
         let (x, y) = self.pixel(place);
         let (width, height) = self.size_of(content)?;
         let left = match horizontal {
@@ -300,7 +330,8 @@ impl<'a> Chart<'a> {
             VPos::Bottom => y - height,
             VPos::Center => y - height / 2,
         };
-        self.write((left + px(moved.0), top + px(moved.1)), (width, height), content, color)
+        let (left, top) = (left + px(moved.0), top + px(moved.1));
+        Ok(Place { left, top, right: left + width, bottom: top + height })
     }
 
     /// Text in the middle of something drawn, whose colour it stands on.

@@ -58,6 +58,14 @@ pub(super) fn draw(area: &Area<'_>, lanes: &[Lane<'_>]) -> Drawn {
         let color = if several { GREY } else { VERMILLION };
         let whose = if several { ", each in its colour" } else { "" };
         legend.push((Swatch::Ring(color), format!("roof of {}: plain copies{whose}", main.analyzed.title())));
+        let is_spread = |f: &FrameSummary| {
+            f.roof.is_some_and(|roof| {
+                roof.total_low_gb_per_s.is_some_and(|low| Some(low) != roof.total_gb_per_s)
+            })
+        };
+        if frames(main.analyzed).iter().any(is_spread) {
+            legend.push((Swatch::Tick(color), "roof: lowest measurement".to_owned()));
+        }
     }
     let panel =
         Panel { title: "Scaling".into(), facts: vec![facts(main, limit)], legend, ..Panel::default() };
@@ -161,7 +169,8 @@ fn line(
     for (place, (_, rate)) in path.iter().zip(&points) {
         let spread = rate.stddev_gb_per_s.unwrap_or(0.0);
         let ends = (y.at(rate.mean_gb_per_s - spread), y.at(rate.mean_gb_per_s + spread));
-        chart.whisker(place.0, ends, style::line(color, 1))?;
+        let is_whole = rate.mean_gb_per_s - spread >= y.low();
+        chart.whisker_from(place.0, ends, is_whole, style::line(color, 1))?;
         chart.plotting_area().draw(&Circle::new(*place, px(POINT), style::fill(color, 1.0)))?;
     }
     let means = points.iter().map(|(_, rate)| rate.mean_gb_per_s);
