@@ -43,6 +43,24 @@ use source::Source;
 use table::Table;
 use text::Text;
 
+/// Rows of a latency file that either reader refuses, and how its error ends.
+#[cfg(test)]
+const BAD_ROWS: [(&str, &str); 13] = [
+    ("2,NaN,1.0,9,ok", "column latency_ns: `NaN` is not a whole number"),
+    ("2,-7,1.0,9,ok", "column latency_ns: `-7` is negative"),
+    ("2,inf,1.0,9,ok", "column latency_ns: `inf` is not a whole number"),
+    ("2,7.5,1.0,9,ok", "column latency_ns: `7.5` is not a whole number"),
+    ("2,1e3,1.0,9,ok", "column latency_ns: `1e3` is not a whole number"),
+    ("2,x,1.0,9,ok", "column latency_ns: `x` is not a whole number"),
+    ("2,99999999999999999999,1.0,9,ok", "`99999999999999999999` is larger than 18446744073709551615"),
+    ("2,7,NaN,9,ok", "column latency_us: `NaN` is not a finite number"),
+    ("2,7,inf,9,ok", "column latency_us: `inf` is not a finite number"),
+    ("2,7,-1,9,ok", "column latency_us: `-1` is negative"),
+    ("2,7,1e999,9,ok", "column latency_us: `1e999` is not a finite number"),
+    ("2,7,0.007", "column received_ns: 3 fields where the header has 5"),
+    ("2,7,0.007,5,ok,x", "column beyond the last: 6 fields where the header has 5"),
+];
+
 /// The contracted names of the CSVs in a run directory; each may end in `.gz`.
 pub const CSV_NAMES: [&str; 3] = ["latency_results.csv", "bandwidth_results.csv", "doorbell_results.csv"];
 

@@ -168,6 +168,7 @@ fn find_bad_value(text: &Text, header: &[String]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::BAD_ROWS;
     use super::*;
     use std::path::Path;
 
@@ -199,21 +200,7 @@ mod tests {
 
     #[test]
     fn every_bad_value_is_named_by_line_and_column() {
-        for (row, expected) in [
-            ("2,NaN,1.0,9,ok", "column latency_ns: `NaN` is not a whole number"),
-            ("2,-7,1.0,9,ok", "column latency_ns: `-7` is negative"),
-            ("2,inf,1.0,9,ok", "column latency_ns: `inf` is not a whole number"),
-            ("2,7.5,1.0,9,ok", "column latency_ns: `7.5` is not a whole number"),
-            ("2,1e3,1.0,9,ok", "column latency_ns: `1e3` is not a whole number"),
-            ("2,x,1.0,9,ok", "column latency_ns: `x` is not a whole number"),
-            ("2,99999999999999999999,1.0,9,ok", "`99999999999999999999` is larger than 18446744073709551615"),
-            ("2,7,NaN,9,ok", "column latency_us: `NaN` is not a finite number"),
-            ("2,7,inf,9,ok", "column latency_us: `inf` is not a finite number"),
-            ("2,7,-1,9,ok", "column latency_us: `-1` is negative"),
-            ("2,7,1e999,9,ok", "column latency_us: `1e999` is not a finite number"),
-            ("2,7,0.007", "column received_ns: 3 fields where the header has 5"),
-            ("2,7,0.007,5,ok,x", "column beyond the last: 6 fields where the header has 5"),
-        ] {
+        for (row, expected) in BAD_ROWS {
             let error = load(&format!("{HEADER}1,130,0.130,98,ok\n{row}\n3,130,0.130,98,ok\n")).unwrap_err();
             assert!(error.starts_with("f, line 3, ") && error.ends_with(expected), "{row}: {error}");
         }
