@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{Place, Server, guest_reader, stderr, target_release};
+use common::{Place, Server, guest_reader, stderr, target_release, until};
 use ivshmem_proto::layout::host_words;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::ControlWords as _;
@@ -47,9 +47,10 @@ fn asked(output: &Output, code: i32) -> Value {
 /// Waits until message `sequence` was published in a lane of the place's region.
 fn wait_for_message(place: &Place, lane: &str, sequence: u64) {
     let map = Mapping::open(&place.region).unwrap().lane(lane.parse().unwrap()).unwrap();
-    while sequence_of(map.load(host_words::publish, std::sync::atomic::Ordering::Relaxed)) < sequence {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until("published that message", || {
+        (sequence_of(map.load(host_words::publish, std::sync::atomic::Ordering::Relaxed)) >= sequence)
+            .then_some(())
+    });
 }
 
 const BROADCAST: [&str; 6] = ["--broadcast", "2", "--warmup", "10", "--messages", "300"];

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::process::Stdio;
 
-use common::{ENDLESS, Place, assert_no_leftovers, complaint, stderr};
+use common::{ENDLESS, Place, assert_no_leftovers, complaint, stderr, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -197,10 +197,10 @@ fn an_interrupt_while_waiting_for_a_guest_leaves_nothing_behind() {
     let place = Place::new();
     let mut host = place.host(&["--guest-timeout", "60s"]).stderr(Stdio::piped()).spawn().unwrap();
     // The region appears once the signal handlers are in place and the outputs prepared.
-    while !place.region.exists() {
+    until("made the region", || {
         assert!(host.try_wait().unwrap().is_none());
-        std::thread::yield_now();
-    }
+        place.region.exists().then_some(())
+    });
     kill(Pid::from_raw(host.id() as i32), Signal::SIGINT).unwrap();
     assert_eq!(host.wait().unwrap().code(), Some(130));
     assert!(!place.region.exists());

@@ -14,7 +14,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ivshmem_proto::layout::{guest_words, host_words};
 use ivshmem_proto::mapping::Mapping;
@@ -29,6 +29,18 @@ pub const ENDLESS: [&str; 10] =
 
 /// Between two looks at the region: both CPUs of a small machine are for the pair that is watched.
 const LOOK: Duration = Duration::from_micros(50);
+
+/// Waits until `ready` yields something. A test whose other side has died fails instead of waiting for ever.
+pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "nobody ever {what}");
+        std::thread::sleep(LOOK);
+    }
+}
 
 /// A scratch directory and a region path in /dev/shm that nobody else uses; both go when the test ends.
 pub struct Place {
@@ -82,21 +94,18 @@ impl Place {
     /// Waits until a host has published message `sequence` of a session that is not `but`; returns the session's tag.
     pub fn wait_for_message(&self, sequence: u64, but: u64) -> u64 {
         let map = Mapping::open(&self.region).unwrap();
-        loop {
+        until("published that message", || {
             let word = map.load(host_words::publish, Ordering::Relaxed);
-            if sequence_of(word) >= sequence && tag_of(word) != but {
-                return tag_of(word);
-            }
-            std::thread::sleep(LOOK);
-        }
+            (sequence_of(word) >= sequence && tag_of(word) != but).then(|| tag_of(word))
+        })
     }
 
     /// Waits until a guest has joined a session.
     pub fn wait_for_session(&self) {
         let map = Mapping::open(&self.region).unwrap();
-        while map.load(guest_words::session_echo, Ordering::Relaxed) == 0 {
-            std::thread::sleep(LOOK);
-        }
+        until("joined a session", || {
+            (map.load(guest_words::session_echo, Ordering::Relaxed) != 0).then_some(())
+        });
     }
 
     /// Starts a host and kills it in the middle of a session that is not `but`; returns the session's tag.
