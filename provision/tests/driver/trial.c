@@ -352,8 +352,6 @@ static void try_unloading_under_users(void)
 static long growth(void (*repeat)(int), char *name)
 {
 	static struct slab before[512], after[512];
-	repeat(TIMES / 4);
-	sleep(1);
 	int count = read_slabs(before, 512);
 	repeat(TIMES);
 	long most = 0;
@@ -372,6 +370,24 @@ static long growth(void (*repeat)(int), char *name)
 		sleep(1);
 	}
 	return most;
+}
+
+// What leaks grows each time. What else grows now and then (a cache of small objects has hundreds in the one slab that a
+// CPU holds) does not grow three times in a row.
+static void must_not_leak(const char *what, void (*repeat)(int))
+{
+	char name[64] = "none";
+	long more = SLACK;
+	repeat(TIMES / 4);
+	sleep(1);
+	for (int rounds = 0; rounds < 3 && more >= SLACK; rounds++) {
+		more = growth(repeat, name);
+		fprintf(stderr, "trial: after %d times %s the most there is more of is %s: %ld\n", TIMES, what, name, more);
+	}
+	if (more >= SLACK) {
+		tell("FAILED after %d times %s there are %ld more of %s", TIMES, what, more, name);
+		stop();
+	}
 }
 
 // For each interrupt: tells the host their number in the memory's first word, and rings the peer named in its second.
@@ -400,13 +416,8 @@ int main(void)
 	try_unbinding_under_users();
 	try_unbinding_under_io();
 	try_unloading_under_users();
-	char rebound[64] = "none", reloaded[64] = "none";
-	long more = growth(rebind, rebound);
-	fprintf(stderr, "trial: after %d rebinds the most there is more of is %s: %ld\n", TIMES, rebound, more);
-	MUST(more < SLACK);
-	more = growth(reload, reloaded);
-	fprintf(stderr, "trial: after %d reloads the most there is more of is %s: %ld\n", TIMES, reloaded, more);
-	MUST(more < SLACK);
+	must_not_leak("rebinding", rebind);
+	must_not_leak("reloading", reload);
 
 	size_t bytes;
 	int fd = open_vector(0, 1, &bytes);
