@@ -150,14 +150,16 @@ impl Mapping {
     }
 
     /// Maps the region behind a descriptor that a server gave: a file or a memfd. Opened anew, because every peer of the
-    /// server shares the descriptor's open file description, and with it what [`Self::own`] locks.
+    /// server shares the descriptor's open file description, and with it what [`Self::own`] locks. A memfd has no path, and
+    /// is shown as `nameless`.
     ///
     /// # Errors
     /// As [`Self::open`]; the path in them is the file's own, where it has one.
-    pub fn from_fd(fd: BorrowedFd<'_>) -> Result<Self, MapError> {
+    pub fn from_fd(fd: BorrowedFd<'_>, nameless: &str) -> Result<Self, MapError> {
         let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        // A memfd's name is no path, but the best there is to show.
-        let path = std::fs::read_link(&link).unwrap_or_else(|_| link.clone());
+        let named =
+            std::fs::read_link(&link).ok().filter(|path| !path.to_string_lossy().starts_with("/memfd:"));
+        let path = named.unwrap_or_else(|| PathBuf::from(nameless));
         let io = |error| MapError::Map { path: path.clone(), error };
         let file = OpenOptions::new().read(true).write(true).open(&link).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
@@ -490,16 +492,20 @@ mod tests {
     fn a_descriptor_maps_what_its_file_holds_and_each_peer_that_got_it_can_claim_a_page() {
         use nix::sys::memfd::{MFdFlags, memfd_create};
         let fd = memfd_create("region", MFdFlags::MFD_CLOEXEC).unwrap();
-        let short = Mapping::from_fd(fd.as_fd()).unwrap_err();
+        let short = Mapping::from_fd(fd.as_fd(), "nameless").unwrap_err();
         assert!(matches!(short, MapError::Size { bytes: 0, .. }), "{short}");
         nix::unistd::ftruncate(&fd, 1 << 20).unwrap();
-        let (a, b) = (Mapping::from_fd(fd.as_fd()).unwrap(), Mapping::from_fd(fd.as_fd()).unwrap());
+        let map = || Mapping::from_fd(fd.as_fd(), "nameless").unwrap();
+        let (a, b) = (map(), map());
         a.store(host_words::session, 42, Ordering::Release);
         assert_eq!(b.load(host_words::session, Ordering::Acquire), 42);
         a.own(ControlPage::Host).unwrap();
         assert!(matches!(b.own(ControlPage::Host), Err(MapError::Owned { page: ControlPage::Host, .. })));
         a.check_not_shrunk().unwrap();
-        assert!(a.path().to_string_lossy().starts_with("/memfd:region"), "{:?}", a.path());
+        assert_eq!(a.path(), Path::new("nameless"));
+        let (_dir, path) = region();
+        let named = Mapping::from_fd(File::open(&path).unwrap().as_fd(), "nameless").unwrap();
+        assert_eq!(named.path(), path.canonicalize().unwrap());
     }
 
     #[test]
