@@ -16,6 +16,7 @@ use ivshmem_proto::doorbell::{AT_PROCESSED, GuestWait, Ring};
 use ivshmem_proto::event::{Event, Woken};
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::host::{Host, Presence};
+use ivshmem_proto::lane::OtherLane;
 use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::report::GuestReport;
@@ -103,7 +104,7 @@ impl<'a> Initiator<'a> {
                 _ if self.stop.load(Ordering::Relaxed) => return Ok(false),
                 seen if Instant::now() >= deadline => {
                     let waited = humantime::format_duration(limit);
-                    bail!("nobody answers in this lane after {waited}: {}", in_words(seen))
+                    bail!("nobody answers in this lane after {waited}: {}", in_words(seen, self.map))
                 }
                 _ => {}
             }
@@ -402,7 +403,7 @@ impl<'a> Initiator<'a> {
 }
 
 /// What stands in the other page of the lane.
-fn in_words(seen: Presence) -> String {
+fn in_words(seen: Presence, map: &Mapping) -> String {
     match seen {
         Presence::Absent => {
             "start a guest-reader with the same --lane, or give it longer with --peer-timeout".into()
@@ -412,9 +413,13 @@ fn in_words(seen: Presence) -> String {
                 "the peer speaks layout version {version}, this one {LAYOUT_VERSION}; use matching builds"
             )
         }
-        Presence::OtherSize { bytes } => {
-            format!("whoever was there last used {bytes} bytes; start it with the same --lane")
-        }
+        Presence::OtherSize { bytes } => match map.other_lanes(map.bytes(), bytes) {
+            Some(OtherLane { host, guest }) => format!(
+                "whoever was there last was in lane {guest} of the region, this one is in lane {host}; give both the same \
+                 --lane"
+            ),
+            None => format!("whoever was there last used {bytes} bytes; start it with the same --lane"),
+        },
         Presence::Refused => "the peer refused this session; its log says why".into(),
         Presence::Foreign { magic } => {
             format!(

@@ -89,6 +89,25 @@ pub struct Link<'a> {
 /// What completes "the guest answered message N " when it writes a status that does not exist.
 pub const NO_STATUS: &str = "with a status that means nothing";
 
+/// Where nothing is, and what to do.
+fn nobody_in(map: &Mapping, is_servers: bool) -> String {
+    let region = map.path().display();
+    match map.lane_of(map.bytes()).filter(|lane| !lane.is_whole()) {
+        Some(lane) => format!(
+            "nothing has announced itself in lane {lane} of {region}; start a guest with --lane {lane} (provision up --guest \
+             micro --guest-args '--lane {lane}'), or take the lane of one that is there"
+        ),
+        None if is_servers => format!(
+            "nothing has announced itself in {region}; start one (provision up --guest micro --doorbell; in a Debian VM, \
+             provision run; guest-reader --server for the native baseline), or give the --lane of one that is there"
+        ),
+        None => format!(
+            "nothing has announced itself in {region}; start one (provision up --guest micro; in a Debian VM, provision run), \
+             or guest-reader --map {region} for the native baseline"
+        ),
+    }
+}
+
 /// Opens a session of a host with this doorbell, if any.
 fn open<'a>(map: &'a Mapping, geometry: &Geometry, bell: Option<&Bell>) -> Host<'a, Mapping> {
     let mut host = Host::open_with_ring(map, geometry, random_u64(), bell.map(Bell::own_ring));
@@ -273,16 +292,15 @@ impl<'a> Link<'a> {
                     "the guest speaks layout version {version}, this host version {LAYOUT_VERSION}; use matching builds"
                 ),
                 Presence::OtherSize { bytes } if alive || expired => {
-                    bail!("{}", Refusal::RegionBytes { host: map.bytes(), guest: bytes })
+                    match map.other_lanes(map.bytes(), bytes) {
+                        Some(lanes) => bail!("{lanes}"),
+                        None => bail!("{}", Refusal::RegionBytes { host: map.bytes(), guest: bytes }),
+                    }
                 }
                 Presence::Refused if alive && expired => {
                     bail!("the guest refused this session; its log says why (provision console)")
                 }
-                Presence::Absent if expired => bail!(
-                    "no guest {waited}: nothing has announced itself in {}; start one (provision up --guest micro; in a \
-                     Debian VM, provision run), or guest-reader --map {0} for the native baseline",
-                    map.path().display()
-                ),
+                Presence::Absent if expired => bail!("no guest {waited}: {}", nobody_in(map, bell.is_some())),
                 Presence::Foreign { magic } if expired => bail!(
                     "no guest {waited}: the guest page of {} starts with {magic:#018x}, which no guest-reader wrote; \
                      is something else using the region?",
