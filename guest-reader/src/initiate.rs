@@ -194,6 +194,10 @@ impl<'a> Initiator<'a> {
 
     fn trouble_of(&self, end: End) -> Option<String> {
         let last = self.host.next_sequence() - 1;
+        let at = match last.checked_sub(WARMUP) {
+            None | Some(0) => format!("warm-up message {last}"),
+            Some(number) => format!("message {number}"),
+        };
         let what = match end {
             End::Done | End::Interrupted => return None,
             End::PeerDead => "stopped answering, and its heartbeat stands still",
@@ -202,7 +206,7 @@ impl<'a> Initiator<'a> {
                 "could not be asked: the session's numbers are used up, or the interrupt's device is gone"
             }
         };
-        Some(format!("the peer {what} at message {last}; start it again"))
+        Some(format!("the peer {what} at {at}; start it again"))
     }
 
     fn look_for_trouble(&mut self, outcome: &mut Outcome) {

@@ -18,6 +18,7 @@ use ivshmem_proto::report::GuestReport;
 use crate::cli::{HostWait, Phases};
 use crate::link::Stopped;
 use crate::native_guest::NativeGuest;
+use crate::numbering::At;
 use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
@@ -225,16 +226,16 @@ impl Bell {
         }
     }
 
-    /// Takes in what the server said. A server that has ended is told of once; `sequence` is the latest message.
+    /// Takes in what the server said. A server that has ended is told of once; `at` is the latest message.
     ///
     /// # Errors
     /// [`Stopped::GuestLeft`].
-    pub fn check_guest(&mut self, sequence: u64) -> Result<(), Stopped> {
+    pub fn check_guest(&mut self, at: At) -> Result<(), Stopped> {
         if self.peers.update().is_err() {
             eprintln!("host-writer: {SERVER_HAS_ENDED}");
         }
         match self.guest {
-            Some(ring) if !self.peers.has(ring) => Err(Stopped::GuestLeft { ring, sequence }),
+            Some(ring) if !self.peers.has(ring) => Err(Stopped::GuestLeft { ring, at }),
             _ => Ok(()),
         }
     }

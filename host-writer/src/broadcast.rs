@@ -26,6 +26,7 @@ use crate::config::BroadcastPlan;
 use crate::interference::GapWatch;
 use crate::latency::pace;
 use crate::link::{Link, NO_STATUS, Stopped};
+use crate::numbering::Numbering;
 use crate::progress::Progress;
 use crate::status::RowStatus;
 
@@ -275,6 +276,9 @@ impl<'a> Group<'a> {
         progress: &Progress,
         mut before_counting: impl FnMut(&Self),
     ) -> Result<(), Stopped> {
+        for member in &mut self.members {
+            member.link.numbering = Numbering::rows_after_warmup(0, plan.warmup);
+        }
         let secret = Secret::random();
         let interval_ticks = self.clock.after(Ticks(0), plan.interval).0;
         let mut due = self.clock.now();
