@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::doorbell::Ring;
 use ivshmem_proto::event::{Event, Woken};
@@ -14,6 +14,7 @@ use ivshmem_proto::host::Host;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
+use ivshmem_proto::wait::look_until;
 
 use crate::cli::{HostWait, Phases};
 use crate::link::Stopped;
@@ -262,17 +263,11 @@ impl Bell {
         self.settle(host);
         self.adaptive.learn_first_looks(std::mem::take(&mut self.first_looks));
         let until = clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
-        loop {
-            let found = adaptive::look(LOOKS_PER_READING, || ready(host));
-            let now = clock.now();
-            if let Some(found) = found {
-                self.adaptive.learn(clock.ns(start, now), false);
-                return Some((found, now));
-            }
-            if now >= until {
-                return None;
-            }
+        let found = look_until(clock, until, || ready(host));
+        if let Some((_, now)) = found {
+            self.adaptive.learn(clock.ns(start, now), false);
         }
+        found
     }
 
     /// Sleeps until rung for one of `phases`, or for `longest`, unless `ready` holds when the guest can see that it is to
