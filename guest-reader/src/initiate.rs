@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS};
 use ivshmem_proto::clock::{Clock, Ticks};
-use ivshmem_proto::cpu;
 use ivshmem_proto::doorbell::{AT_PROCESSED, GuestWait, Ring};
 use ivshmem_proto::event::{Event, Woken};
 use ivshmem_proto::geometry::Geometry;
 use ivshmem_proto::host::{Host, Presence};
+use ivshmem_proto::lane::OtherLane;
 use ivshmem_proto::layout::LAYOUT_VERSION;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::report::GuestReport;
 use ivshmem_proto::token::{Secret, random_u64};
-use ivshmem_proto::wait::{Waited, wait_until};
+use ivshmem_proto::wait::{Waited, look_until, wait_until};
 
 use crate::doorbell::{Bell, INTRODUCTION, NET};
 use crate::outcome::{End, Outcome, Status};
@@ -56,8 +56,6 @@ pub struct Initiator<'a> {
     stop: &'a AtomicBool,
     way: Way,
     adaptive: Option<Adaptive>,
-    /// This CPU leaves out its fences.
-    has_no_fences: bool,
     peer_ring: Option<Ring>,
     peer_wait: GuestWait,
     /// A glance said that the peer does not sleep; a look after a full fence is owed.
@@ -82,7 +80,6 @@ impl<'a> Initiator<'a> {
             stop,
             adaptive: way.wait.adaptive.then(Adaptive::default),
             way,
-            has_no_fences: cpu::is_tcg(),
             peer_ring: None,
             peer_wait: GuestWait::POLL,
             owes: false,
@@ -103,7 +100,7 @@ impl<'a> Initiator<'a> {
                 _ if self.stop.load(Ordering::Relaxed) => return Ok(false),
                 seen if Instant::now() >= deadline => {
                     let waited = humantime::format_duration(limit);
-                    bail!("nobody answers in this lane after {waited}: {}", in_words(seen))
+                    bail!("nobody answers in this lane after {waited}: {}", in_words(seen, self.map))
                 }
                 _ => {}
             }
@@ -193,6 +190,10 @@ impl<'a> Initiator<'a> {
 
     fn trouble_of(&self, end: End) -> Option<String> {
         let last = self.host.next_sequence() - 1;
+        let at = match last.checked_sub(WARMUP) {
+            None | Some(0) => format!("warm-up message {last}"),
+            Some(number) => format!("message {number}"),
+        };
         let what = match end {
             End::Done | End::Interrupted => return None,
             End::PeerDead => "stopped answering, and its heartbeat stands still",
@@ -201,7 +202,7 @@ impl<'a> Initiator<'a> {
                 "could not be asked: the session's numbers are used up, or the interrupt's device is gone"
             }
         };
-        Some(format!("the peer {what} at message {last}; start it again"))
+        Some(format!("the peer {what} at {at}; start it again"))
     }
 
     fn look_for_trouble(&mut self, outcome: &mut Outcome) {
@@ -253,10 +254,8 @@ impl<'a> Initiator<'a> {
             return;
         }
         let (Some(bell), Some(ring)) = (&mut self.way.bell, self.peer_ring) else { return };
-        if self.has_no_fences {
-            // The fence in `guest_is_armed` would be left out, and the peer's sleep begin unseen.
-            bell.fence();
-        }
+        // Where the fence in `guest_is_armed` is left out, the peer's sleep would begin unseen.
+        bell.fence();
         if self.host.guest_is_armed() {
             bell.ring(ring);
             self.rings_sent += 1;
@@ -297,7 +296,7 @@ impl<'a> Initiator<'a> {
     ) -> Result<Option<Ticks>, End> {
         if let Some(adaptive) = &self.adaptive {
             let until = self.clock.after(from, Duration::from_nanos(adaptive.look_ns()));
-            if let Some(seen) = self.look_until(until, &ready) {
+            if let Some(((), seen)) = look_until(&self.clock, until, || ready(&self.host).then_some(())) {
                 self.learn(from, seen, false);
                 return Ok(Some(seen));
             }
@@ -324,20 +323,6 @@ impl<'a> Initiator<'a> {
         }
     }
 
-    /// Looks at least once.
-    fn look_until(&self, until: Ticks, ready: impl Fn(&Host<'_, Mapping>) -> bool) -> Option<Ticks> {
-        loop {
-            let is_ready = adaptive::look(LOOKS_PER_READING, || ready(&self.host).then_some(())).is_some();
-            let now = self.clock.now();
-            if is_ready {
-                return Some(now);
-            }
-            if now >= until {
-                return None;
-            }
-        }
-    }
-
     /// One sleep, unless the answer is there when the peer can see that it is to ring.
     fn sleep(
         &mut self,
@@ -347,7 +332,7 @@ impl<'a> Initiator<'a> {
         let Some(event) = &mut self.way.event else { return Ok(None) };
         event.drain().map_err(|_| End::Broken)?;
         self.host.arm(AT_PROCESSED);
-        if let (Some(bell), true) = (&self.way.bell, self.has_no_fences) {
+        if let Some(bell) = &self.way.bell {
             bell.fence();
         }
         if ready(&self.host) {
@@ -402,7 +387,7 @@ impl<'a> Initiator<'a> {
 }
 
 /// What stands in the other page of the lane.
-fn in_words(seen: Presence) -> String {
+fn in_words(seen: Presence, map: &Mapping) -> String {
     match seen {
         Presence::Absent => {
             "start a guest-reader with the same --lane, or give it longer with --peer-timeout".into()
@@ -412,9 +397,13 @@ fn in_words(seen: Presence) -> String {
                 "the peer speaks layout version {version}, this one {LAYOUT_VERSION}; use matching builds"
             )
         }
-        Presence::OtherSize { bytes } => {
-            format!("whoever was there last used {bytes} bytes; start it with the same --lane")
-        }
+        Presence::OtherSize { bytes } => match map.other_lanes(map.bytes(), bytes) {
+            Some(OtherLane { host, guest }) => format!(
+                "whoever was there last was in lane {guest} of the region, this one is in lane {host}; give both the same \
+                 --lane"
+            ),
+            None => format!("whoever was there last used {bytes} bytes; start it with the same --lane"),
+        },
         Presence::Refused => "the peer refused this session; its log says why".into(),
         Presence::Foreign { magic } => {
             format!(

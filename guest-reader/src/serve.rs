@@ -12,7 +12,7 @@ use ivshmem_proto::copy::Kernel;
 use ivshmem_proto::descriptor::{Check, Descriptor, FETCH_SHIFT_BYTES_MAX, INLINE_BYTES_MAX};
 use ivshmem_proto::doorbell::{AT_PROCESSED, AT_RECEIVED};
 use ivshmem_proto::geometry::PayloadRange;
-use ivshmem_proto::guest::{Done, Event, Guest};
+use ivshmem_proto::guest::{Done, Event, Guest, Refusal};
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::memory::Payload as _;
 use ivshmem_proto::report::GuestReport;
@@ -112,6 +112,16 @@ impl Server<'_> {
         self.guest.leave();
     }
 
+    /// Why a session was not joined; of one that is in another lane, which.
+    #[cold]
+    fn in_words(&self, refusal: Refusal) -> String {
+        let lanes = match refusal {
+            Refusal::RegionBytes { host, guest } => self.map.other_lanes(host, guest),
+            _ => None,
+        };
+        lanes.map_or_else(|| refusal.to_string(), |lanes| lanes.to_string())
+    }
+
     /// Answers until it has joined another session or the host has closed this one: then another way of waiting may fit.
     #[inline(always)]
     fn answer_until(
@@ -167,7 +177,7 @@ impl Server<'_> {
                         log(&format!("message {sequence} refused: {error}"));
                     }
                     Event::Refused(refusal) => {
-                        log(&format!("session refused: {refusal}"));
+                        log(&format!("session refused: {}", self.in_words(refusal)));
                     }
                 }
             }

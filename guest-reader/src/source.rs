@@ -87,7 +87,7 @@ impl Source {
 
     fn of_server(path: &Path, args: &Args) -> anyhow::Result<Self> {
         let peers = Peers::join(path, args.vector, SERVER_PATIENCE)?;
-        let map = Mapping::from_fd(peers.memory()).context("map the server's region")?;
+        let map = peers.map().context("map the server's region")?;
         let event = match args.wait.source {
             Some(WaitSource::Poll) => None,
             _ => Some(peers.own_event().context("be rung")?),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS, LOOKS_PER_READING};
+use ivshmem_proto::adaptive::{self, Adaptive, FIRST_LOOKS};
 use ivshmem_proto::clock::{Clock, Ticks};
 use ivshmem_proto::doorbell::Ring;
 use ivshmem_proto::event::{Event, Woken};
@@ -14,10 +14,12 @@ use ivshmem_proto::host::Host;
 use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
+use ivshmem_proto::wait::look_until;
 
 use crate::cli::{HostWait, Phases};
 use crate::link::Stopped;
 use crate::native_guest::NativeGuest;
+use crate::numbering::At;
 use crate::vcpu::VcpuThreads;
 
 /// The longest sleep: a signal is heard, and an acknowledgement whose interrupt was lost is found.
@@ -225,16 +227,16 @@ impl Bell {
         }
     }
 
-    /// Takes in what the server said. A server that has ended is told of once; `sequence` is the latest message.
+    /// Takes in what the server said. A server that has ended is told of once; `at` is the latest message.
     ///
     /// # Errors
     /// [`Stopped::GuestLeft`].
-    pub fn check_guest(&mut self, sequence: u64) -> Result<(), Stopped> {
+    pub fn check_guest(&mut self, at: At) -> Result<(), Stopped> {
         if self.peers.update().is_err() {
             eprintln!("host-writer: {SERVER_HAS_ENDED}");
         }
         match self.guest {
-            Some(ring) if !self.peers.has(ring) => Err(Stopped::GuestLeft { ring, sequence }),
+            Some(ring) if !self.peers.has(ring) => Err(Stopped::GuestLeft { ring, at }),
             _ => Ok(()),
         }
     }
@@ -261,17 +263,11 @@ impl Bell {
         self.settle(host);
         self.adaptive.learn_first_looks(std::mem::take(&mut self.first_looks));
         let until = clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
-        loop {
-            let found = adaptive::look(LOOKS_PER_READING, || ready(host));
-            let now = clock.now();
-            if let Some(found) = found {
-                self.adaptive.learn(clock.ns(start, now), false);
-                return Some((found, now));
-            }
-            if now >= until {
-                return None;
-            }
+        let found = look_until(clock, until, || ready(host));
+        if let Some((_, now)) = found {
+            self.adaptive.learn(clock.ns(start, now), false);
         }
+        found
     }
 
     /// Sleeps until rung for one of `phases`, or for `longest`, unless `ready` holds when the guest can see that it is to

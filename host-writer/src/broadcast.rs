@@ -18,7 +18,7 @@ use ivshmem_proto::mapping::Mapping;
 use ivshmem_proto::peers::Peers;
 use ivshmem_proto::report::GuestReport;
 use ivshmem_proto::token::{Secret, random_u64};
-use ivshmem_proto::wait::{Waited, wait_until};
+use ivshmem_proto::wait::{Waited, look_until, wait_until};
 
 use crate::bell::{HostCounts, INTRODUCTION, NET, SERVER_HAS_ENDED};
 use crate::cli::HostWait;
@@ -26,6 +26,7 @@ use crate::config::BroadcastPlan;
 use crate::interference::GapWatch;
 use crate::latency::pace;
 use crate::link::{Link, NO_STATUS, Stopped};
+use crate::numbering::Numbering;
 use crate::progress::Progress;
 use crate::status::RowStatus;
 
@@ -275,6 +276,9 @@ impl<'a> Group<'a> {
         progress: &Progress,
         mut before_counting: impl FnMut(&Self),
     ) -> Result<(), Stopped> {
+        for member in &mut self.members {
+            member.link.numbering = Numbering::rows_after_warmup(0, plan.warmup);
+        }
         let secret = Secret::random();
         let interval_ticks = self.clock.after(Ticks(0), plan.interval).0;
         let mut due = self.clock.now();
@@ -387,17 +391,12 @@ impl<'a> Group<'a> {
 
     fn wait_asleep(&mut self, start: Ticks) -> Result<(), Stopped> {
         if self.wait == HostWait::Adaptive {
-            let until = self.clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
-            loop {
-                let is_all = look(&mut self.members, self.clock, start, false);
-                let now = self.clock.now();
-                if is_all {
-                    self.adaptive.learn(self.clock.ns(start, now), false);
-                    return Ok(());
-                }
-                if now >= until {
-                    break;
-                }
+            let (clock, members) = (self.clock, &mut self.members);
+            let until = clock.after(start, Duration::from_nanos(self.adaptive.look_ns()));
+            let all = || look(members, clock, start, false).then_some(());
+            if let Some(((), now)) = look_until(clock, until, all) {
+                self.adaptive.learn(clock.ns(start, now), false);
+                return Ok(());
             }
         }
         for member in self.members.iter_mut().filter(|member| member.is_pending) {

@@ -11,6 +11,7 @@ use crate::broadcast::{Group, Rows};
 use crate::broadcast_csv::extremes;
 use crate::config::{BroadcastPlan, Server};
 use crate::hgrm;
+use crate::numbering::Numbering;
 use crate::percentiles::Percentiles;
 use crate::status::{Counts, RowStatus};
 
@@ -76,6 +77,13 @@ pub struct BroadcastGuest {
     pub lost: Option<&'static str>,
     /// The message that happened at, those of the warm-up counted.
     pub lost_at: Option<u64>,
+}
+
+impl BroadcastGuest {
+    /// ` (VM a)`, where it is known to be one.
+    fn of_vm(&self) -> String {
+        self.vm.as_ref().map_or_else(String::new, |vm| format!(" (VM {vm})"))
+    }
 }
 
 impl BroadcastFacts {
@@ -181,7 +189,13 @@ impl BroadcastFacts {
         }
         for guest in &self.guests {
             if let (Some(why), Some(at)) = (guest.lost, guest.lost_at) {
-                let _ = writeln!(text, "LOST     the guest of lane {} {why} at message {at}", guest.lane);
+                let at = Numbering::rows_after_warmup(0, self.warmup).at(at);
+                let _ = writeln!(
+                    text,
+                    "LOST     the guest of lane {}{} {why} at {at}",
+                    guest.lane,
+                    guest.of_vm()
+                );
             }
         }
         text

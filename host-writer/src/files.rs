@@ -1,11 +1,12 @@
 //! The result files of a run, prepared before the first message.
 
 use ivshmem_proto::clock::Clock;
+use ivshmem_proto::made_directory::{MadeDirectory, MakeError};
 
 use crate::bandwidth_csv;
 use crate::broadcast_csv;
 use crate::cli::Record;
-use crate::config::{Config, Extent, Mode, Pace, PayloadSize};
+use crate::config::{Config, Extent, Mode, Pace, PayloadSize, Unmet};
 use crate::doorbell_csv::{self, Common};
 use crate::facts::Results;
 use crate::hgrm;
@@ -29,6 +30,8 @@ pub struct Files {
     histogram: Option<Pending>,
     bandwidth: Option<Pending>,
     run: Pending,
+    /// Outlives the files in it, so that it goes again when none got its name.
+    _directory: MadeDirectory,
 }
 
 impl Files {
@@ -37,6 +40,10 @@ impl Files {
     /// # Errors
     /// The directory cannot be had, or the disk has no room.
     pub fn prepare(config: &Config, sizes: &[PayloadSize]) -> anyhow::Result<Self> {
+        let directory = MadeDirectory::ensure(&config.out).map_err(|error| match error {
+            MakeError::IsFile { .. } => anyhow::Error::new(Unmet(error.into())),
+            MakeError::Io { .. } => error.into(),
+        })?;
         let create = |name: &str, bytes| Pending::create(&config.out, name, bytes);
         let kept = config.latency.and_then(|plan| match (plan.record, plan.extent) {
             (Record::Samples, Extent::Count(messages)) => Some(messages),
@@ -65,6 +72,7 @@ impl Files {
             histogram: config.latency.map(|_| create(HISTOGRAM, SMALL_BYTES)).transpose()?,
             bandwidth: bandwidth.map(|bytes| create(BANDWIDTH_CSV, bytes)).transpose()?,
             run: create("run.json", SMALL_BYTES)?,
+            _directory: directory,
         })
     }
 

@@ -23,6 +23,7 @@ use crate::cli::{HostWait, Record};
 use crate::config::{Extent, LatencyPlan, Pace};
 use crate::hgrm;
 use crate::link::{Link, NO_STATUS, Stopped};
+use crate::numbering::Numbering;
 use crate::progress::Progress;
 use crate::schedule::{Kept, OpenLoop, Schedule};
 use crate::status::{Counts, RowStatus};
@@ -194,6 +195,7 @@ fn send<const RUNG: bool>(
     let answered = link.host.processed().answered.saturating_sub(answered_before);
     measured.duplicated = answered.saturating_sub(sender.published);
     link.look_for_trouble();
+    link.numbering = Numbering::default();
     Ok(ended?)
 }
 
@@ -235,6 +237,7 @@ impl<const RUNG: bool> Sender<RUNG> {
             Pace::Closed(interval) => interval,
             Pace::Open { .. } => Duration::ZERO,
         };
+        link.numbering = Numbering::rows_after_warmup(link.latest(), plan.warmup);
         self.closed(link, interval, Extent::Count(plan.warmup), progress, |sample| {
             if sample.processed_ticks.is_none() {
                 measured.lost += 1;
@@ -263,6 +266,7 @@ impl<const RUNG: bool> Sender<RUNG> {
         measured.usage = before.map(|before| Usage::settled(link).since(&before));
         ended?;
         if plan.one_way {
+            link.numbering = Numbering::default();
             self.burst(link, measured)?;
         }
         Ok(())
@@ -485,7 +489,7 @@ fn sort_out(link: &mut Link<'_>, sequence: u64, sample: &mut Sample, is_foretold
 fn check_alive(link: &mut Link<'_>, sample: &Sample) -> Result<(), Stopped> {
     match sample.processed_ticks {
         Some(_) => Ok(()),
-        None => link.check_alive(link.host.next_sequence() - 1),
+        None => link.check_alive(link.latest()),
     }
 }
 

@@ -10,7 +10,7 @@
 //! - [`calibrate`], [`kernels`], [`roofline`] (and [`median`]): which copy is fastest, and what either side's core can do
 //! - [`content`], [`working_set`]: seeded payloads and how to check them
 //! - [`schedule`]: when messages are due, and whether they left in time; [`sizes`]: payload sizes in words
-//! - [`status`]: how a message can end
+//! - [`status`]: how a message can end; [`numbering`]: what it is called
 //! - [`facts`], [`files`], [`output`], [`latency_csv`], [`doorbell_csv`], [`bandwidth_csv`], [`hgrm`], [`run_json`]
 //!   ([`guest_facts`], [`percentiles`]): the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
@@ -50,6 +50,7 @@ pub mod load_spec;
 pub mod measure;
 pub mod median;
 pub mod native_guest;
+pub mod numbering;
 pub mod one_way;
 pub mod output;
 pub mod percentiles;

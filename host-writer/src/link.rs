@@ -19,6 +19,7 @@ use ivshmem_proto::wire::{Kind, Status, Verdict, WaitWish};
 
 use crate::bell::{Bell, Slept};
 use crate::interference::GapWatch;
+use crate::numbering::{At, Numbering};
 use crate::violations::Violations;
 
 /// Why a measurement ended before its last message. The rows so far are kept.
@@ -29,23 +30,23 @@ pub enum Stopped {
     Interrupted,
     /// The guest's heartbeat stands still.
     #[error(
-        "the guest stopped answering at message {sequence} and its heartbeat stands still; the rows so far are kept; \
-         start the guest again"
+        "the guest stopped answering at {at} and its heartbeat stands still; {kept}; start the guest again",
+        kept = .at.kept()
     )]
     GuestDead {
         /// The message it did not answer.
-        sequence: u64,
+        at: At,
     },
     /// The guest is no peer of the server any more.
     #[error(
-        "the guest left the server ({ring}) at message {sequence}: its VM or its guest-reader has ended; the rows so far are \
-         kept; start it again"
+        "the guest left the server ({ring}) at {at}: its VM or its guest-reader has ended; {kept}; start it again",
+        kept = .at.kept()
     )]
     GuestLeft {
         /// Where it was rung.
         ring: Ring,
         /// The latest message.
-        sequence: u64,
+        at: At,
     },
     /// The guest did not do what was asked of it beside the test.
     #[error("the guest could not {what}: {status}")]
@@ -80,6 +81,8 @@ pub struct Link<'a> {
     pub gaps: GapWatch,
     /// What the guest did against the protocol.
     pub violations: Violations,
+    /// What to call messages.
+    pub numbering: Numbering,
     /// How to ring the guest and be rung, with `--server`.
     pub bell: Option<Bell>,
     /// Verdicts that were taken and still stand in the guest's ring, to notice when it changes one.
@@ -88,6 +91,25 @@ pub struct Link<'a> {
 
 /// What completes "the guest answered message N " when it writes a status that does not exist.
 pub const NO_STATUS: &str = "with a status that means nothing";
+
+/// Where nothing is, and what to do.
+fn nobody_in(map: &Mapping, is_servers: bool) -> String {
+    let region = map.path().display();
+    match map.lane_of(map.bytes()).filter(|lane| !lane.is_whole()) {
+        Some(lane) => format!(
+            "nothing has announced itself in lane {lane} of {region}; start a guest with --lane {lane} (provision up --guest \
+             micro --guest-args '--lane {lane}'), or take the lane of one that is there"
+        ),
+        None if is_servers => format!(
+            "nothing has announced itself in {region}; start one (provision up --guest micro --doorbell; in a Debian VM, \
+             provision run; guest-reader --server for the native baseline), or give the --lane of one that is there"
+        ),
+        None => format!(
+            "nothing has announced itself in {region}; start one (provision up --guest micro; in a Debian VM, provision run), \
+             or guest-reader --map {region} for the native baseline"
+        ),
+    }
+}
 
 /// Opens a session of a host with this doorbell, if any.
 fn open<'a>(map: &'a Mapping, geometry: &Geometry, bell: Option<&Bell>) -> Host<'a, Mapping> {
@@ -128,6 +150,7 @@ impl<'a> Link<'a> {
             timeout_ticks: clock.after(Ticks(0), timeout).0,
             gaps: GapWatch::new(clock),
             violations: Violations::default(),
+            numbering: Numbering::default(),
             bell: None,
             verdicts: Default::default(),
         }
@@ -136,10 +159,10 @@ impl<'a> Link<'a> {
     /// Looks for what a guest that keeps to the protocol never does; true when there was something. Not for timed
     /// sections.
     pub fn look_for_trouble(&mut self) -> bool {
-        let before = self.violations.count();
+        let (before, numbering) = (self.violations.count(), self.numbering);
         if let Some(sequence) = self.host.foretold() {
             self.violations.add("acknowledged what had not been published", || {
-                format!("the guest acknowledged message {sequence}, which had not been published")
+                format!("the guest acknowledged {}, which had not been published", numbering.at(sequence))
             });
         }
         if let Some(tampered) = self.host.mend() {
@@ -151,7 +174,7 @@ impl<'a> Link<'a> {
             {
                 *taken = None;
                 self.violations.add("changed a verdict", || {
-                    format!("the guest changed its verdict on message {sequence}")
+                    format!("the guest changed its verdict on {}", numbering.at(sequence))
                 });
             }
         }
@@ -168,15 +191,17 @@ impl<'a> Link<'a> {
 
     /// A message was acknowledged before one that was published earlier.
     pub fn note_disorder(&mut self, sequence: u64) {
+        let at = self.numbering.at(sequence);
         self.violations.add("acknowledged out of order", || {
-            format!("the guest acknowledged a later message before message {sequence}")
+            format!("the guest acknowledged a later message before {at}")
         });
     }
 
     /// An answer to a message that no guest gives that keeps to the protocol; `what` completes "the guest answered message
     /// N ".
     pub fn note_nonsense(&mut self, sequence: u64, what: &'static str) {
-        self.violations.add(what, || format!("the guest answered message {sequence} {what}"));
+        let at = self.numbering.at(sequence);
+        self.violations.add(what, || format!("the guest answered {at} {what}"));
     }
 
     /// What the guest says of message `sequence`, which it has acknowledged.
@@ -239,7 +264,7 @@ impl<'a> Link<'a> {
     /// Leaves the session for a new one, whose messages count from 1; the guest has yet to join it.
     pub fn open_next(&mut self, geometry: &Geometry) {
         self.look_for_trouble();
-        self.verdicts = Default::default();
+        (self.verdicts, self.numbering) = (Default::default(), Numbering::default());
         self.host = open(self.map, geometry, self.bell.as_ref());
     }
 
@@ -273,16 +298,15 @@ impl<'a> Link<'a> {
                     "the guest speaks layout version {version}, this host version {LAYOUT_VERSION}; use matching builds"
                 ),
                 Presence::OtherSize { bytes } if alive || expired => {
-                    bail!("{}", Refusal::RegionBytes { host: map.bytes(), guest: bytes })
+                    match map.other_lanes(map.bytes(), bytes) {
+                        Some(lanes) => bail!("{lanes}"),
+                        None => bail!("{}", Refusal::RegionBytes { host: map.bytes(), guest: bytes }),
+                    }
                 }
                 Presence::Refused if alive && expired => {
                     bail!("the guest refused this session; its log says why (provision console)")
                 }
-                Presence::Absent if expired => bail!(
-                    "no guest {waited}: nothing has announced itself in {}; start one (provision up --guest micro; in a \
-                     Debian VM, provision run), or guest-reader --map {0} for the native baseline",
-                    map.path().display()
-                ),
+                Presence::Absent if expired => bail!("no guest {waited}: {}", nobody_in(map, bell.is_some())),
                 Presence::Foreign { magic } if expired => bail!(
                     "no guest {waited}: the guest page of {} starts with {magic:#018x}, which no guest-reader wrote; \
                      is something else using the region?",
@@ -395,7 +419,7 @@ impl<'a> Link<'a> {
         phases: u64,
         ready: impl Fn(&Host<'_, Mapping>) -> Option<T>,
     ) -> Result<Option<(T, Ticks)>, Stopped> {
-        let (clock, host) = (self.clock, &mut self.host);
+        let (clock, host, numbering) = (self.clock, &mut self.host, self.numbering);
         let Some(bell) = &mut self.bell else { return Ok(None) };
         if let Some(found) = bell.look_first(host, clock, from, &ready) {
             return Ok(Some(found));
@@ -414,8 +438,7 @@ impl<'a> Link<'a> {
                 }
                 Slept::InVain => {}
                 Slept::PeersChanged => {
-                    let sequence = host.next_sequence() - 1;
-                    bell.check_guest(sequence)?;
+                    bell.check_guest(numbering.at(host.next_sequence() - 1))?;
                 }
                 Slept::Broken(_) => bell.look_only(true),
             }
@@ -471,13 +494,19 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// The session's number of the latest message; 0 before the first.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        self.host.next_sequence() - 1
+    }
+
     /// Whether the guest is still a peer of the server. Not for timed sections.
     ///
     /// # Errors
     /// [`Stopped::GuestLeft`].
     pub fn check_peers(&mut self) -> Result<(), Stopped> {
-        let sequence = self.host.next_sequence() - 1;
-        self.bell.as_mut().map_or(Ok(()), |bell| bell.check_guest(sequence))
+        let at = self.numbering.at(self.latest());
+        self.bell.as_mut().map_or(Ok(()), |bell| bell.check_guest(at))
     }
 
     /// After a missed deadline: whether the guest still lives. A live guest's heartbeat moves within another
@@ -491,7 +520,7 @@ impl<'a> Link<'a> {
         let beat = self.host.guest_heartbeat();
         match self.looked_for(self.clock.now(), |host| host.guest_heartbeat() != beat)? {
             Some(_) => Ok(()),
-            None => Err(Stopped::GuestDead { sequence }),
+            None => Err(Stopped::GuestDead { at: self.numbering.at(sequence) }),
         }
     }
 }

@@ -20,13 +20,12 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Prepares `directory/name` with room for `expected_bytes`; the directory is created when absent.
+    /// Prepares `directory/name` with room for `expected_bytes`.
     ///
     /// # Errors
-    /// The directory cannot be written, or has no such room.
+    /// The directory is not there, cannot be written, or has no such room.
     pub fn create(directory: &Path, name: &str, expected_bytes: u64) -> anyhow::Result<Self> {
         let shown = directory.display();
-        fs::create_dir_all(directory).with_context(|| format!("create output directory {shown}"))?;
         let file = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .permissions(fs::Permissions::from_mode(0o644))
@@ -130,9 +129,7 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_is_one_clear_error() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        let error = Pending::create(&file.join("sub"), "rows.csv", 10).unwrap_err();
-        assert!(format!("{error:#}").starts_with("create output directory"), "{error:#}");
+        let error = Pending::create(&dir.path().join("absent"), "rows.csv", 10).unwrap_err();
+        assert!(format!("{error:#}").contains("choose another with --out: "), "{error:#}");
     }
 }

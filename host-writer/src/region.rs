@@ -35,7 +35,7 @@ impl<'a> Region<'a> {
     /// # Errors
     /// It cannot be mapped, is too small, or another host-writer has it.
     pub fn of_server(peers: &Peers, lane: Lane) -> anyhow::Result<Self> {
-        Self::of(Mapping::from_fd(peers.memory()).context("map the server's region")?, lane, None)
+        Self::of(peers.map().context("map the server's region")?, lane, None)
     }
 
     fn of(map: Mapping, lane: Lane, created: Option<&'a Path>) -> anyhow::Result<Self> {

@@ -146,7 +146,7 @@ fn bandwidth_text(text: &mut String, bandwidth: &BandwidthFacts, figures: &Figur
     if let Some(first) = &bandwidth.first_mismatch {
         let _ = write!(
             text,
-            "         first mismatch: {} {}, message {}",
+            "         first mismatch: {} {}, message {} of the session",
             label(&first.frame_type),
             first.iteration,
             first.message

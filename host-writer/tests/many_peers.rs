@@ -142,7 +142,8 @@ fn a_broadcast_goes_on_without_a_guest_that_was_killed() {
         let second = server.guest(&["--lane", "1/2", "--wait", wait]);
         let paced =
             [&BROADCAST[..], &["--wait", "doorbell", "--interval", "2ms", "--timeout", "200ms"]].concat();
-        let host = server.host(&place, &paced).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut host = server.host(&place, &paced);
+        let host = host.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for_message(&place, "1/2", 60);
         second.signal(Signal::SIGKILL);
         let output = host.wait_with_output().unwrap();
@@ -157,6 +158,11 @@ fn a_broadcast_goes_on_without_a_guest_that_was_killed() {
         let run = place.run_json();
         assert_eq!((&run["completed"], &run["broadcast"]["guests"][0]["lost"]), (&true.into(), &Value::Null));
         assert_eq!(run["broadcast"]["guests"][1]["lost"], why);
+        // Which guest, and in which row: the next is the first without it.
+        let at = rows.iter().position(|row| row["status"] == "lane1:gone").unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let line = format!("\nLOST     the guest of lane 1/2 {why} at message {at}\n");
+        assert!(shown.contains(&line), "{at}: {shown}");
         // Nobody is left.
         drop(second);
     }
@@ -177,7 +183,12 @@ fn an_initiator_says_that_its_peer_was_killed() {
         let result = asked(&output, 3);
         assert_eq!(result["end"], end, "{result}");
         assert!(result["ok"].as_u64().unwrap() > 0, "{result}");
-        assert!(stderr(&output).contains("the peer "), "{}", stderr(&output));
+        // Of those that count, the first hundred being warm-up: the last that was answered, or the next.
+        let text = stderr(&output);
+        let at = text.split_once("the peer ").and_then(|(_, said)| said.split_once(" at message "));
+        let at: u64 = at.unwrap().1.split_once(';').unwrap().0.parse().unwrap();
+        let ok = result["ok"].as_u64().unwrap();
+        assert!(at == ok || at == ok + 1, "{text} {result}");
     }
 }
 
@@ -235,6 +246,16 @@ fn nobody_to_talk_to_is_one_clear_line() {
     let _alone = alone();
     let place = Place::new();
     let server = Server::start(&place, "memfd", "1M");
+    let nobody = ["--frames", "none", "--guest-timeout", "100ms"];
+    let said = stderr(&server.host(&place, &nobody).output().unwrap());
+    assert!(
+        said.contains(&format!("in memfd of the server at {}; start one", server.socket.display())),
+        "{said}"
+    );
+    assert!(
+        said.contains("guest-reader --server for the native baseline), or give the --lane of one"),
+        "{said}"
+    );
     let _first = server.guest(&["--lane", "0/2"]);
     let output =
         server.host(&place, &[&BROADCAST[..], &["--guest-timeout", "300ms"]].concat()).output().unwrap();
@@ -249,6 +270,36 @@ fn nobody_to_talk_to_is_one_clear_line() {
         text.contains("nobody answers in this lane after 100ms: start a guest-reader with the same --lane"),
         "{text}"
     );
+}
+
+#[test]
+fn lanes_that_do_not_match_are_named_on_both_sides() {
+    let _alone = alone();
+    let place = Place::new();
+    let server = Server::start(&place, "memfd", "1M");
+    let mut guest = server.guest(&["--lane", "0/2"]);
+    let quick = ["--messages", "10", "--guest-timeout", "300ms"];
+    let host = |args: &[&str]| {
+        let output = server.host(&place, &[args, &quick].concat()).output().unwrap();
+        assert!(!place.out().exists());
+        (output.status.code(), stderr(&output).replace(&place.dir.path().display().to_string(), "DIR"))
+    };
+    let differ = "the host is in lane 0/4 of the region, the guest in lane 0/2: start guest-reader with --lane 0/4, or \
+                  host-writer with --lane 0/2\n";
+    assert_eq!(host(&["--lane", "0/4", "--frames", "none"]), (Some(1), format!("host-writer: {differ}")));
+    guest.wait_for_line(&format!("session refused: {differ}"));
+    assert_eq!(host(&["--broadcast", "4"]), (Some(1), format!("host-writer: lane 0/4: {differ}")));
+    guest.wait_for_line(&format!("session refused: {differ}"));
+    let (_, whole) = host(&["--frames", "none"]);
+    assert!(whole.contains("the host is in lane 0/1 of the region, the guest in lane 0/2: "), "{whole}");
+    let (_, nobody) = host(&["--lane", "1/2", "--frames", "none"]);
+    let expected = "host-writer: no guest after 0.3 s: nothing has announced itself in lane 1/2 of memfd of the server at \
+                    DIR/server; start a guest with --lane 1/2 (provision up --guest micro --guest-args '--lane 1/2'), or take \
+                    the lane of one that is there\n";
+    assert_eq!(nobody, expected);
+    let asking = initiator(&server, &["--lane", "0/4", "--initiate", "5", "--peer-timeout", "100ms"]);
+    let text = stderr(&asking.wait_with_output().unwrap());
+    assert!(text.contains("was in lane 0/2 of the region, this one is in lane 0/4; give both"), "{text}");
 }
 
 /// Whether either side was rung. That both were is not certain: without a pause, one may answer while the other is about to

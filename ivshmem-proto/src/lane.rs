@@ -30,6 +30,19 @@ pub struct LaneError {
     count: u64,
 }
 
+/// A host and a guest that have the same control pages and were told of other lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the host is in lane {host} of the region, the guest in lane {guest}: start guest-reader with --lane {host}, or \
+     host-writer with --lane {guest}"
+)]
+pub struct OtherLane {
+    /// The host's.
+    pub host: Lane,
+    /// The guest's.
+    pub guest: Lane,
+}
+
 impl Lane {
     /// The whole region.
     pub const WHOLE: Self = Self { index: 0, count: 1 };

@@ -15,6 +15,7 @@
 //! - [`peer_table`]: who is at a server; [`peers`]: the same, rung by number
 //! - [`cpu`], [`affinity`], [`priority`], [`wait`]: the CPU and which, running undisturbed, bounded waiting
 //! - [`token`], [`percentile`], [`available_memory`]: what messages are told apart by, one rule of figures, room for samples
+//! - [`made_directory`]: where results go, and nothing left where none came
 //!
 //! The peer is another machine: whatever it writes is copied out once, validated, and only then used.
 
@@ -36,6 +37,7 @@ pub mod guest;
 pub mod host;
 pub mod lane;
 pub mod layout;
+pub mod made_directory;
 pub mod mapping;
 pub mod memory;
 pub mod memory_note;

@@ -21,7 +21,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use crate::copy::{self, Kernel};
 use crate::doorbell::Ring;
 use crate::geometry::PayloadRange;
-use crate::lane::{Lane, LaneError};
+use crate::lane::{Lane, LaneError, OtherLane};
 use crate::layout::{PAGE_BYTES, REGION_BYTES_MAX, WordOffset};
 use crate::memory::{ControlWords, Payload};
 use crate::region_file::{RegionFileError, check_size, open_existing};
@@ -134,6 +134,21 @@ impl Mapping {
         Ok(self)
     }
 
+    /// What `bytes` bytes are of the region that begin where this lane does: the lane of a peer that has the same control
+    /// pages and says so. `None` where no lane is so.
+    #[must_use]
+    pub fn lane_of(&self, bytes: u64) -> Option<Lane> {
+        check_size(bytes).ok()?;
+        let (start, region_bytes) = (self.start as u64, self.map.len() as u64);
+        start.is_multiple_of(bytes).then(|| Lane::new(start / bytes, region_bytes / bytes)).flatten()
+    }
+
+    /// Both lanes of a host that maps `host` bytes and a guest that maps `guest` from here, when that is why they differ.
+    #[must_use]
+    pub fn other_lanes(&self, host: u64, guest: u64) -> Option<OtherLane> {
+        Some(OtherLane { host: self.lane_of(host)?, guest: self.lane_of(guest)? })
+    }
+
     /// Maps all of `path`: a region file, or a BAR's `resource2` or `resource2_wc` in sysfs.
     ///
     /// # Errors
@@ -150,14 +165,16 @@ impl Mapping {
     }
 
     /// Maps the region behind a descriptor that a server gave: a file or a memfd. Opened anew, because every peer of the
-    /// server shares the descriptor's open file description, and with it what [`Self::own`] locks.
+    /// server shares the descriptor's open file description, and with it what [`Self::own`] locks. A memfd has no path, and
+    /// is shown as `nameless`.
     ///
     /// # Errors
     /// As [`Self::open`]; the path in them is the file's own, where it has one.
-    pub fn from_fd(fd: BorrowedFd<'_>) -> Result<Self, MapError> {
+    pub fn from_fd(fd: BorrowedFd<'_>, nameless: &str) -> Result<Self, MapError> {
         let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        // A memfd's name is no path, but the best there is to show.
-        let path = std::fs::read_link(&link).unwrap_or_else(|_| link.clone());
+        let named =
+            std::fs::read_link(&link).ok().filter(|path| !path.to_string_lossy().starts_with("/memfd:"));
+        let path = named.unwrap_or_else(|| PathBuf::from(nameless));
         let io = |error| MapError::Map { path: path.clone(), error };
         let file = OpenOptions::new().read(true).write(true).open(&link).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
@@ -490,16 +507,20 @@ mod tests {
     fn a_descriptor_maps_what_its_file_holds_and_each_peer_that_got_it_can_claim_a_page() {
         use nix::sys::memfd::{MFdFlags, memfd_create};
         let fd = memfd_create("region", MFdFlags::MFD_CLOEXEC).unwrap();
-        let short = Mapping::from_fd(fd.as_fd()).unwrap_err();
+        let short = Mapping::from_fd(fd.as_fd(), "nameless").unwrap_err();
         assert!(matches!(short, MapError::Size { bytes: 0, .. }), "{short}");
         nix::unistd::ftruncate(&fd, 1 << 20).unwrap();
-        let (a, b) = (Mapping::from_fd(fd.as_fd()).unwrap(), Mapping::from_fd(fd.as_fd()).unwrap());
+        let map = || Mapping::from_fd(fd.as_fd(), "nameless").unwrap();
+        let (a, b) = (map(), map());
         a.store(host_words::session, 42, Ordering::Release);
         assert_eq!(b.load(host_words::session, Ordering::Acquire), 42);
         a.own(ControlPage::Host).unwrap();
         assert!(matches!(b.own(ControlPage::Host), Err(MapError::Owned { page: ControlPage::Host, .. })));
         a.check_not_shrunk().unwrap();
-        assert!(a.path().to_string_lossy().starts_with("/memfd:region"), "{:?}", a.path());
+        assert_eq!(a.path(), Path::new("nameless"));
+        let (_dir, path) = region();
+        let named = Mapping::from_fd(File::open(&path).unwrap().as_fd(), "nameless").unwrap();
+        assert_eq!(named.path(), path.canonicalize().unwrap());
     }
 
     #[test]
@@ -557,6 +578,35 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(512 << 10).unwrap();
         second.check_not_shrunk().unwrap();
         assert!(whole.check_not_shrunk().is_err());
+    }
+
+    #[test]
+    fn a_peers_lane_is_known_by_its_size() {
+        let (_dir, path) = region();
+        let map = |text: &str| Mapping::open(&path).unwrap().lane(text.parse().unwrap()).unwrap();
+        for (ours, bytes, theirs) in [
+            ("0/1", 1 << 20, Some("0/1")),
+            ("0/1", 512 << 10, Some("0/2")),
+            ("0/4", 1 << 20, Some("0/1")),
+            ("2/4", 256 << 10, Some("2/4")),
+            ("2/4", 512 << 10, Some("1/2")),
+            ("2/4", 64 << 10, Some("8/16")),
+            // It would begin elsewhere, be no lane, or be larger than the region.
+            ("1/4", 512 << 10, None),
+            ("2/4", 1 << 20, None),
+            ("0/1", 4096, None),
+            ("0/1", 0, None),
+            ("0/1", 3 << 18, None),
+            ("0/1", 2 << 20, None),
+            ("0/1", u64::MAX, None),
+        ] {
+            let found = map(ours).lane_of(bytes).map(|lane| lane.to_string());
+            assert_eq!(found.as_deref(), theirs, "{ours}, {bytes}");
+        }
+        let differ = map("1/2").other_lanes(512 << 10, 256 << 10).unwrap();
+        let said = "the host is in lane 1/2 of the region, the guest in lane 2/4: start guest-reader with --lane 1/2, or \
+                    host-writer with --lane 2/4";
+        assert_eq!(differ.to_string(), said);
     }
 
     #[test]

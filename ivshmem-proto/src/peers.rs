@@ -3,7 +3,7 @@
 //! A server that dies takes no doorbell along: descriptors are shared, and whoever has them keeps them.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,12 +11,14 @@ use nix::unistd::write;
 
 use crate::doorbell::Ring;
 use crate::event::Event;
+use crate::mapping::{MapError, Mapping};
 use crate::server_client::{Joined, ServerError, join};
 
 /// The other peers of a server.
 #[derive(Debug)]
 pub struct Peers {
     joined: Joined,
+    path: PathBuf,
     own_vector: u16,
     /// It has ended, or what it said made no sense: what is known of peers is all that ever will be.
     is_over: bool,
@@ -29,7 +31,7 @@ impl Peers {
     /// [`ServerError`]: none there, one that speaks another language, one with fewer vectors.
     pub fn join(path: &Path, vector: u16, patience: Duration) -> Result<Self, ServerError> {
         let joined = join(path, vector.saturating_add(1), patience)?;
-        Ok(Self { joined, own_vector: vector, is_over: false })
+        Ok(Self { joined, path: path.to_owned(), own_vector: vector, is_over: false })
     }
 
     /// Where this process is rung.
@@ -49,10 +51,13 @@ impl Peers {
         Ok(Event::of_eventfd(fd.try_clone()?))
     }
 
-    /// What all peers map.
-    #[must_use]
-    pub fn memory(&self) -> BorrowedFd<'_> {
-        self.joined.memory.as_fd()
+    /// Maps what all peers map.
+    ///
+    /// # Errors
+    /// As [`Mapping::from_fd`].
+    pub fn map(&self) -> Result<Mapping, MapError> {
+        let nameless = format!("memfd of the server at {}", self.path.display());
+        Mapping::from_fd(self.joined.memory.as_fd(), &nameless)
     }
 
     /// Readable when [`Self::update`] has something to take in; `None` when the server is no more.

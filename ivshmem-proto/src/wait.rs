@@ -1,5 +1,6 @@
 //! Bounded waiting: spin on a condition, and look at the clock only now and then.
 
+use crate::adaptive::{LOOKS_PER_READING, look};
 use crate::clock::{Clock, Ticks};
 
 /// Looks at the condition between two looks at the clock: at a few nanoseconds a look, a deadline is noticed
@@ -43,11 +44,42 @@ pub fn wait_until<T>(
     }
 }
 
+/// Looks until `until`, at least once, before whoever waits goes to sleep; yields when it was found, too. Such a look is short:
+/// the clock is read every [`LOOKS_PER_READING`] looks.
+#[inline(always)]
+pub fn look_until<T>(
+    clock: &Clock,
+    until: Ticks,
+    mut ready: impl FnMut() -> Option<T>,
+) -> Option<(T, Ticks)> {
+    loop {
+        let found = look(LOOKS_PER_READING, &mut ready);
+        let now = clock.now();
+        if let Some(found) = found {
+            return Some((found, now));
+        }
+        if now >= until {
+            return None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::ClockSource;
     use std::time::Duration;
+
+    #[test]
+    fn a_look_before_sleeping_is_one_at_least_and_ends_in_time() {
+        let clock = Clock::of(ClockSource::ClockMonotonic);
+        let begun = clock.now();
+        let (found, seen) = look_until(&clock, Ticks(0), || Some(7)).unwrap();
+        assert!(found == 7 && seen >= begun);
+        let soon = clock.after(begun, Duration::from_millis(2));
+        assert_eq!(look_until(&clock, soon, || None::<()>), None);
+        assert!(clock.now() >= soon);
+    }
 
     #[test]
     fn ends_by_condition_by_deadline_or_by_request() {

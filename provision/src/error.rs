@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ivshmem_proto::made_directory::MakeError;
 use ivshmem_proto::region_file::RegionFileError;
 use ivshmem_proto::server_client::ServerError;
 
@@ -122,6 +123,9 @@ pub enum Error {
     /// The region's file is unusable.
     #[error(transparent)]
     Region(#[from] RegionFileError),
+    /// No directory for results.
+    #[error(transparent)]
+    Out(#[from] MakeError),
     /// The region cannot lie in huge pages.
     #[error(transparent)]
     HugePages(#[from] HugePageError),
@@ -453,6 +457,7 @@ impl Error {
             Self::Interrupted(interrupted) => interrupted.exit_code(),
             // What clap exits with, too.
             Self::BadFlag { .. } | Self::OtherGuestsFlag { .. } | Self::Pin(_) => 2,
+            Self::Out(MakeError::IsFile { .. }) => 2,
             Self::Region(RegionFileError::BadSize { .. }) | Self::HugePages(HugePageError::Size { .. }) => 2,
             _ => 1,
         }

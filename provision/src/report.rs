@@ -42,7 +42,16 @@ pub fn summary(vm: &VmRecord) -> String {
         None if default_region => String::new(),
         None => format!(" --shm {}", vm.shm_path.display()),
     };
-    let _ = writeln!(text, "Measure with 'host-writer{shm}', stop with 'provision down{}'.", name_flag(vm));
+    let name = name_flag(vm);
+    if vm.asks() {
+        let _ = writeln!(
+            text,
+            "It asks another guest; 'provision status{name}' shows the result, 'provision down{name}' stops it."
+        );
+        return text;
+    }
+    let lane = vm.lane().map_or_else(String::new, |lane| format!(" --lane {lane}"));
+    let _ = writeln!(text, "Measure with 'host-writer{shm}{lane}', stop with 'provision down{name}'.");
     text
 }
 
@@ -221,6 +230,18 @@ pub(crate) mod tests {
         insta::assert_snapshot!(summary(&doorbell_example()));
         let record = serde_json::to_value(doorbell_example().doorbell).unwrap();
         assert_eq!(record["memory"], "memfd");
+    }
+
+    #[test]
+    fn what_to_type_is_in_the_guests_lane_and_nothing_is_measured_that_asks_by_itself() {
+        let ready = |ready: &str| VmRecord { ready: ready.to_owned(), ..doorbell_example() };
+        let vm = ready("READY version=0.1.0 lane=1/2");
+        let expected = "Measure with 'host-writer --server /state/micro/doorbell.sock --lane 1/2', stop with 'provision down'.\n";
+        assert!(summary(&vm).ends_with(expected), "{}", summary(&vm));
+        let vm = ready("READY version=0.1.0 lane=1/2 initiate=5");
+        let expected =
+            "It asks another guest; 'provision status' shows the result, 'provision down' stops it.\n";
+        assert!(summary(&vm).ends_with(expected), "{}", summary(&vm));
     }
 
     #[test]

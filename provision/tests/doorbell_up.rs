@@ -108,6 +108,8 @@ fn a_memfd_is_shared_by_the_server_alone_also_behind_an_iommu() {
     assert!(out.contains("its server is dead") && out.contains("QEMU cannot rejoin"), "{out}");
     let (out, _) = succeed(&mut place.provision(&["status", "--json"]));
     assert_eq!(json(&out)["doorbell_server"], "dead");
+    let (out, _) = succeed(&mut place.provision(&["list"]));
+    assert!(out.contains("\nmicro: its server is dead: "), "{out}");
     assert_eq!(succeed(&mut place.provision(&["down"])).0, "micro is down\n");
     place.assert_clean();
 }

@@ -244,6 +244,37 @@ fn a_guest_reader_that_fails_is_quoted_and_nothing_is_measured() {
 }
 
 #[test]
+fn options_that_either_side_refuses_leave_nothing_behind() {
+    for has_ssh in [true, false] {
+        let measurement = Measurement::new(GUEST_READER, has_ssh);
+        fs::write(measurement.vm.state.path().join("vm/serial.log"), "the console\n").unwrap();
+        let output = measurement.run("echo \"$3: no\" >&2; exit 2", &["--", "--nosuch"]).output().unwrap();
+        assert_eq!(text(&output).0, Some(2));
+        assert!(!measurement.results().exists(), "{output:?}");
+        // A directory that was there stays, and gets nothing.
+        fs::create_dir(measurement.results()).unwrap();
+        assert_eq!(measurement.run("exit 2", &[]).status().unwrap().code(), Some(2));
+        assert_eq!(fs::read_dir(measurement.results()).unwrap().count(), 0);
+        measurement.assert_guest_is_clean();
+    }
+    let refusing = "#!/bin/sh\necho FAILED unexpected argument > \"$2\"\nexit 2\n";
+    let measurement = Measurement::new(refusing, true);
+    let output = measurement.run("echo measured", &["--guest-args", "--nosuch"]).output().unwrap();
+    assert_eq!(text(&output).0, Some(1));
+    assert!(!measurement.results().exists(), "{output:?}");
+}
+
+#[test]
+fn results_cannot_go_into_a_file() {
+    let measurement = Measurement::new(GUEST_READER, true);
+    fs::write(measurement.results(), "in the way").unwrap();
+    let said = format!("provision: {} is a file; give --out a directory\n", measurement.results().display());
+    let output = measurement.run("echo measured", &[]).output().unwrap();
+    assert_eq!(text(&output), (Some(2), String::new(), said));
+    measurement.assert_guest_is_clean();
+}
+
+#[test]
 fn the_micro_guest_is_measured_as_it_is_and_its_console_is_the_log() {
     let measurement = Measurement::new(GUEST_READER, false);
     fs::write(measurement.vm.state.path().join("vm/serial.log"), "the console\n").unwrap();

@@ -33,7 +33,7 @@ pub(super) fn find(chosen: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// It is a process group of its own: a Ctrl-C on the terminal would otherwise reach it twice, from the kernel and
 /// from us, and a `kill` of us not at all. Whatever stops us is passed on, and it then has the rows it has written.
-/// It is told of the guest's load, which it cannot see, and of no other that happens to be in our environment.
+/// It is told which lane the guest answers in, unless `options` say that, and of the guest's load, which it cannot see, and of no other that happens to be in our environment.
 ///
 /// # Errors
 /// It does not start.
@@ -52,7 +52,12 @@ pub(super) fn measure(
         Some(doorbell) => command.arg("--server").arg(&doorbell.socket),
         None => command.arg("--shm").arg(&vm.shm_path),
     };
-    command.arg("--out").arg(out).args(options);
+    command.arg("--out").arg(out);
+    let chooses_lanes = |option: &String| option.starts_with("--lane") || option.starts_with("--broadcast");
+    if let Some(lane) = vm.lane().filter(|_| !options.iter().any(chooses_lanes)) {
+        command.arg("--lane").arg(lane.to_string());
+    }
+    command.args(options);
     match guest_load {
         Some(load) => command.env(ENVIRONMENT, load),
         None => command.env_remove(ENVIRONMENT),

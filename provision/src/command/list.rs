@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{SERVER_IS_DEAD, print, print_json};
 use crate::Error;
 use crate::cli::ListArgs;
 use crate::disk::allocated_bytes;
@@ -24,6 +24,8 @@ struct Entry {
     accelerator: Option<String>,
     ssh_port: Option<u16>,
     region: Option<String>,
+    /// Whether the doorbell server of a running VM lives: `running` or `dead`.
+    doorbell_server: Option<&'static str>,
     /// What its disk takes on the host.
     disk_allocated_bytes: Option<u64>,
     snapshot: bool,
@@ -76,6 +78,7 @@ fn describe(
         accelerator: vm.map(|vm| vm.accelerator.effective.to_string()),
         ssh_port: vm.and_then(|vm| vm.ssh.as_ref()).map(|ssh| ssh.port),
         region: vm.map(|vm| vm.shm_path.display().to_string()),
+        doorbell_server: vm.filter(|_| state == "running").and_then(VmRecord::doorbell_server_state),
         disk_allocated_bytes: disk.and_then(|_| allocated_bytes(&directory.disk()).ok()),
         snapshot: disk.is_some_and(|disk| disk.snapshot.is_some()),
         problem,
@@ -107,6 +110,31 @@ fn text(entries: &[Entry]) -> String {
         if let Some(problem) = &entry.problem {
             text.push_str(&format!("{}: {problem}\n", entry.name));
         }
+        if entry.doorbell_server == Some("dead") {
+            let name = &entry.name;
+            text.push_str(&format!(
+                "{name}: {SERVER_IS_DEAD}: 'provision down --name {name}', then 'provision up' again\n"
+            ));
+        }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::doorbell_example;
+
+    #[test]
+    fn a_vm_without_its_server_is_told_below_the_table() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = VmDirectory::new(root.path(), &"micro".parse().unwrap());
+        // The example's server was never started here.
+        let (vm, no_disk) = (doorbell_example(), None);
+        let vm = VmRecord { host_boot_id: crate::process::host_boot_id(), ..vm };
+        let running = describe(&directory, "running", Some(&vm), no_disk, None);
+        let dead = describe(&directory, "dead", Some(&vm), no_disk, None);
+        assert_eq!((running.doorbell_server, dead.doorbell_server), (Some("dead"), None));
+        insta::assert_snapshot!(text(&[running, dead]));
+    }
 }

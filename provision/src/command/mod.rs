@@ -26,6 +26,10 @@ use crate::name::VmName;
 use crate::paths::state_root;
 use crate::state::VmDirectory;
 
+/// What is left of a VM whose doorbell server has died.
+const SERVER_IS_DEAD: &str =
+    "its server is dead: who was there can still ring, but nobody can join, and QEMU cannot rejoin";
+
 /// Does what the command line says.
 ///
 /// # Errors

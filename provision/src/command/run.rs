@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ivshmem_proto::made_directory::MadeDirectory;
+
 use super::{find, host_writer, ssh::LOGIN_WITHIN};
 use crate::Error;
 use crate::cli::RunArgs;
@@ -24,6 +26,8 @@ use crate::state::{SshRecord, VmRecord};
 /// The logs' names among the results.
 const LOG: &str = "guest-reader.log";
 const LOAD_LOG: &str = "guest-load.log";
+/// host-writer's exit code when it refuses its options.
+const USAGE: u8 = 2;
 /// How long guest-reader, or the load, may take to be ready, or to end.
 const UNIT_WITHIN: Duration = Duration::from_secs(60);
 /// How long the login may take while the guest's vCPUs are busy with a load.
@@ -38,7 +42,8 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let (directory, vm) = find::running(args.name.name.as_ref())?;
     check_guest_flags(args, &vm)?;
     check_server(&vm)?;
-    std::fs::create_dir_all(&args.out).map_err(|e| Error::io(format!("create {}", args.out.display()), e))?;
+    // Nothing is left of it unless something comes into it.
+    let _directory = MadeDirectory::ensure(&args.out)?;
     let interrupts = Interrupts::catch().map_err(|e| Error::io("catch signals", e))?;
     let measure = |load: Option<&str>| {
         let options = &args.host_writer_args;
@@ -57,6 +62,10 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         let log = std::fs::read(&path).map_err(|e| Error::io(format!("read {}", path.display()), e));
         (measure(None), log, None)
     };
+    if let Ok(USAGE) = measured {
+        // It has measured nothing, and said why: logs of that would lie among other results, or alone.
+        return Ok(ExitCode::from(USAGE));
+    }
     if let Err(e) = log.and_then(|log| save(&args.out.join(LOG), &log)) {
         // The results are there, and worth more than the guest's words on them.
         eprintln!("provision: the guest's log is not saved: {e}");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{find, print, print_json};
+use super::{SERVER_IS_DEAD, find, print, print_json};
 use crate::Error;
 use crate::cli::StatusArgs;
 use crate::name::VmName;
@@ -64,8 +64,8 @@ fn examine(directory: &VmDirectory) -> Result<Status, Error> {
             .and_then(|mut monitor| monitor.run_state())
             .unwrap_or_else(|e| format!("does not answer: {e}"))
     });
-    let server = vm.as_ref().filter(|_| state == "running").and_then(|vm| vm.doorbell_server());
-    let doorbell_server = server.map(|server| if server.is_alive() { "running" } else { "dead" });
+    let doorbell_server =
+        vm.as_ref().filter(|_| state == "running").and_then(|vm| vm.doorbell_server_state());
     Ok(Status {
         schema: "ivshmem-status/1",
         name: directory.name().clone(),
@@ -118,12 +118,7 @@ fn text(status: &Status) -> String {
         let _ = writeln!(text, "  {label:<12} {value}");
     }
     if status.doorbell_server == Some("dead") {
-        let _ = writeln!(
-            text,
-            "  {:<12} its server is dead: who was there can still ring, but nobody can join, and QEMU cannot rejoin: \
-             'provision down' && 'provision up'",
-            "doorbell"
-        );
+        let _ = writeln!(text, "  {:<12} {SERVER_IS_DEAD}: 'provision down' && 'provision up'", "doorbell");
     }
     let _ = writeln!(text, "  {:<12} {}, milliseconds since QEMU's start:", "start", how_started(vm));
     for (phase, ms) in vm.phases_ms.seen() {

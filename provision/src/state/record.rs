@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use ivshmem_proto::lane::Lane;
 use serde::{Deserialize, Serialize};
 
 use crate::accel::{Accelerator, Asked, Rung, Verdict};
@@ -92,6 +93,27 @@ impl VmRecord {
     /// The same, if it was started for this VM and ends with it.
     pub fn own_doorbell_server(&self) -> Option<ProcessId> {
         self.doorbell_server().filter(|_| self.joined().is_none())
+    }
+
+    /// Whether the server it uses lives: `running` or `dead`; `None` without one.
+    pub fn doorbell_server_state(&self) -> Option<&'static str> {
+        self.doorbell_server().map(|server| if server.is_alive() { "running" } else { "dead" })
+    }
+
+    /// The part of the region that its guest answers in, by the guest's own word; `None` for all of it, and where that is
+    /// decided later, for each measurement.
+    pub fn lane(&self) -> Option<Lane> {
+        self.said("lane")?.parse().ok()
+    }
+
+    /// Whether its guest asks another one instead of answering.
+    pub fn asks(&self) -> bool {
+        self.said("initiate").is_some()
+    }
+
+    /// What the guest's READY line says of `key`.
+    fn said(&self, key: &str) -> Option<&str> {
+        self.ready.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
     /// The VM whose server it uses, when that is another one.
