@@ -365,7 +365,7 @@ fn a_picture_of_many_messages_has_no_more_shapes_than_one_of_fewer() {
 }
 
 fn row(label: &str, ratio: f64, low: f64, high: f64, verdict: ForestVerdict) -> ForestRow {
-    ForestRow { label: label.into(), ratio, low, high, verdict }
+    ForestRow { label: label.into(), ratio, low, high, verdict, allowed: None }
 }
 
 #[test]
@@ -394,6 +394,18 @@ fn a_forest_shows_every_ratio_whatever_it_is() {
     let lines = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect::<Vec<_>>();
     assert!(lines.contains(&"0.934 × [0.912, 0.957]  faster".to_owned()), "{lines:?}");
     assert!(lines.contains(&"n/a × [n/a, n/a]  cannot tell".to_owned()), "{lines:?}");
+    let limited = |row: ForestRow, allowed| ForestRow { allowed: Some(allowed), ..row };
+    let rows = vec![
+        limited(row("p50", 1.1, 1.08, 1.12, ForestVerdict::Regressed), 1.05),
+        limited(row("4k_rate", 0.99, 0.98, 1.01, ForestVerdict::Allowed), 0.5),
+    ];
+    let heading = ForestHeading { title: "gate".into(), ..ForestHeading::default() };
+    let picture = forest::picture(heading, rows);
+    keeps_the_laws(&picture, true);
+    let lines = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect::<Vec<_>>();
+    for words in ["1.100 × [1.080, 1.120]  REGRESSED", "the worst that is allowed"] {
+        assert!(lines.contains(&words.to_owned()), "{lines:?}");
+    }
     let one = vec![row("p50", 1.0, 1.0, 1.0, ForestVerdict::Same)];
     let heading = ForestHeading { title: "one".into(), ..ForestHeading::default() };
     keeps_the_laws(&forest::picture(heading, one), true);

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::input::{self, Run};
 use crate::interrupt::Interrupt;
 use crate::latency_summary::LatencySummary;
-use crate::report::text::payload;
+use crate::report::text::{duration, four_digits, payload};
 use crate::stats::ratio::{Ends, ends_of_mean, ends_of_percentile};
 use crate::stats::shift::deciles;
 use crate::stats::{Percentile, Sorted};
@@ -27,6 +27,24 @@ pub enum Unit {
     Ns,
     /// 1e9 bytes a second: more is faster.
     GbPerS,
+}
+
+impl Unit {
+    /// As in a column of units.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Ns => "ns",
+            Self::GbPerS => "GB/s",
+        }
+    }
+
+    /// A figure in it, as people read it.
+    pub(crate) fn written(self, figure: f64) -> String {
+        match self {
+            Self::Ns => duration(figure),
+            Self::GbPerS => format!("{} GB/s", four_digits(figure)),
+        }
+    }
 }
 
 /// Which figure it is.

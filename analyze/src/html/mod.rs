@@ -25,8 +25,9 @@ const SCRIPT: &str = include_str!("report.js");
 const SCRIPT_SHA256: &str = include_str!("report.js.sha256");
 
 /// Where charts go, by the beginning of their name; any other goes to the end.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("comparison", "figures"),
+    ("history", "changes"),
     ("latency", "latency"),
     ("doorbell", "doorbells"),
     ("bandwidth", "bandwidth"),
@@ -36,6 +37,7 @@ const PLACES: [(&str, &str); 6] = [
 
 /// What a page is filled with.
 pub(crate) struct Page {
+    /// Without the tool's name.
     pub(crate) title: String,
     /// What it is about: names, each with a path and more.
     pub(crate) about: Vec<[String; 3]>,
@@ -70,8 +72,8 @@ pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) ->
 impl Page {
     /// The page, with each chart in the section that its name begins with, or at the end.
     pub(crate) fn render(&self, charts: &[Picture<'_>]) -> Result<String, Error> {
-        let title = escaped(&self.title);
-        let mut body = self.header();
+        let title = escaped(&format!("ivshmem: {}", self.title));
+        let mut body = self.header(&title);
         body += &self.verdict();
         body += &self.doubts();
         body += &self.contents();
@@ -92,13 +94,12 @@ impl Page {
         Ok(page(&title, &body))
     }
 
-    fn header(&self) -> String {
+    fn header(&self, title: &str) -> String {
         let line = |[name, path, more]: &[String; 3]| {
             let [name, path, more] = [name, path, more].map(|text| escaped(text));
             format!("<li>{name}: <code>{path}</code>{more}</li>\n")
         };
         let lines: String = self.about.iter().map(line).collect();
-        let title = escaped(&self.title);
         format!("<header>\n<h1>{title}</h1>\n<ul class=\"runs\">\n{lines}</ul>\n</header>\n")
     }
 
@@ -106,9 +107,9 @@ impl Page {
         let gravest = self.concerns.iter().map(|concern| concern.severity).min();
         let level = gravest.map_or("clean", concern::name);
         let [happened, belief] = self.verdict.each_ref().map(|text| escaped(text));
+        let belief = if belief.is_empty() { belief } else { format!("<p class=\"belief\">{belief}</p>\n") };
         format!(
-            "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n\
-             <p class=\"belief\">{belief}</p>\n</section>\n"
+            "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n{belief}</section>\n"
         )
     }
 
@@ -170,11 +171,11 @@ fn title(analysis: &Analysis) -> String {
     let main = analysis.main.title();
     let summary = &analysis.main.summary;
     if analysis.doorbells.is_some() && summary.latency.is_none() && summary.bandwidth.is_none() {
-        return "ivshmem: doorbells".into();
+        return "doorbells".into();
     }
     match &analysis.baseline {
-        Some(baseline) => format!("ivshmem: {main} beside {}", baseline.title()),
-        None => format!("ivshmem: {main}"),
+        Some(baseline) => format!("{main} beside {}", baseline.title()),
+        None => main,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod document;
 mod doorbell;
 pub mod figures;
 pub mod format;
+pub mod forms;
 mod histogram;
 mod latency;
 pub mod markdown;
