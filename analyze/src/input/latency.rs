@@ -133,18 +133,6 @@ impl Latency {
     pub fn lost(&self) -> u64 {
         self.gaps.count()
     }
-
-    /// Times to PROCESSED of the ok rows, in nanoseconds, in the order of the file.
-    #[must_use]
-    pub fn processed_ns(&self) -> Vec<u64> {
-        self.samples.processed_ns().collect()
-    }
-
-    /// Times to RECEIVED of those ok rows that have one, in nanoseconds.
-    #[must_use]
-    pub fn received_ns(&self) -> Vec<u64> {
-        self.samples.received_ns().collect()
-    }
 }
 
 #[cfg(test)]
@@ -165,7 +153,7 @@ mod tests {
         let gaps: Vec<Gap> = latency.gaps.iter().copied().collect();
         assert_eq!(gaps, [Gap { first: 1, last: 2 }, Gap { first: 5, last: 8 }]);
         assert_eq!((latency.lost(), latency.rows()), (6, 3));
-        assert_eq!(latency.processed_ns(), [100, 110, 120]);
+        assert_eq!(latency.samples.processed_ns().collect::<Vec<_>>(), [100, 110, 120]);
     }
 
     #[test]
@@ -181,7 +169,7 @@ mod tests {
             parse(&format!("{header}1,130,0.13,98,ok\n2,,,,timeout_received\n3,140,0.14,,ok\n")).unwrap();
         assert_eq!(latency.failures.places.iter().copied().collect::<Vec<_>>(), [Gap { first: 2, last: 2 }]);
         assert_eq!(latency.failures.by_status, [("timeout_received".to_owned(), 1)].into());
-        assert_eq!(latency.received_ns(), [98]);
+        assert_eq!(latency.samples.received_ns().collect::<Vec<_>>(), [98]);
         assert_eq!(latency.lost(), 0);
         assert!(parse(&format!("{header}1,,,98,ok\n")).unwrap_err().contains("column latency_ns: empty"));
         assert!(parse(&format!("{header}1,1,0,98,\n")).unwrap_err().contains("column status: empty"));
@@ -241,7 +229,7 @@ mod tests {
     fn columns_nobody_contracted_may_hold_anything() {
         let rows =
             "iteration,note,latency_ns,latency_us\n1,\"a, \"\"b\"\"\",100,0.1\n2,5\" disk,110,0.1\n3,,120,\n";
-        assert_eq!(parse(rows).unwrap().processed_ns(), [100, 110, 120]);
+        assert_eq!(parse(rows).unwrap().samples.processed_ns().collect::<Vec<_>>(), [100, 110, 120]);
     }
 
     #[test]
