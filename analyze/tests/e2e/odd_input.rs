@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
+use crate::many_runs::runs;
 use crate::scene::{BANDWIDTH_HEADER, LATENCY_HEADER, Scene, bandwidth, latency, run_json};
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -36,6 +37,41 @@ fn a_run_whose_files_are_compressed_has_the_same_report() {
     assert!(
         compressed.error(&["r"]).starts_with("analyze: r/latency_results.csv, line 1: the file is empty")
     );
+}
+
+#[test]
+fn compressed_runs_are_found_wherever_runs_are_looked_for() {
+    let scene = Scene::new();
+    for (side, factor) in [("old", 1.0), ("new", 1.1)] {
+        runs(&scene, side, 0, 4, factor);
+    }
+    let limits = ["--max-regression", "mean=50%"];
+    let compared = |sides: [&str; 2]| {
+        let text = scene.stdout(&["compare", sides[0], sides[1], "--format", "csv"]);
+        scene.stdout(&[&["gate", "--base", sides[0], "--new", sides[1]][..], &limits].concat());
+        text
+    };
+    let (plain, history) = (compared(["old", "new"]), scene.stdout(&["history", "."]));
+    for side in ["old", "new"] {
+        for run in 0..4 {
+            for name in ["latency_results.csv", "bandwidth_results.csv"] {
+                let path = scene.path(&format!("{side}/{run:02}/{name}"));
+                scene.file(
+                    &format!("{side}/{run:02}/{name}.gz"),
+                    gzip(&std::fs::read_to_string(&path).unwrap()),
+                );
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    for sides in [["old", "new"], ["old/*", "new/*"], ["old/*/*", "new/*/*_results.csv.gz"]] {
+        assert_eq!(compared(sides), plain, "{sides:?}");
+    }
+    assert_eq!(scene.stdout(&["history", "."]), history);
+    let by_name = scene.stdout(&["history", "old/*/*.gz"]);
+    assert!(by_name.contains("4 runs of 1 setting"), "files of one directory are one run: {by_name}");
+    scene.file("broadcast/broadcast_results.csv.gz", gzip("x"));
+    assert!(scene.error(&["broadcast"]).starts_with("analyze: broadcast/broadcast_results.csv.gz: "));
 }
 
 #[test]
