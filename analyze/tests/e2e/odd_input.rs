@@ -75,6 +75,28 @@ fn compressed_runs_are_found_wherever_runs_are_looked_for() {
 }
 
 #[test]
+fn a_run_json_that_says_little_else_says_dirty() {
+    let scene = Scene::new();
+    scene.file("r/latency_results.csv", latency(130));
+    for interference in [r#"{"dirty":true,"reasons":["x"]}"#, r#"{"dirty":true}"#, r#"{"reasons":["x"]}"#] {
+        scene.file("r/run.json", format!(r#"{{"schema":"ivshmem-run/1","interference":{interference}}}"#));
+        let report = scene.stdout(&["r", "--pictures", "svg"]);
+        assert!(
+            report.contains("  ! DIRTY RUN: disturbed while it was measured"),
+            "{interference}: {report}"
+        );
+        let page = std::fs::read_to_string(scene.path("r/report.html")).unwrap();
+        assert!(page.matches("DIRTY RUN").count() > 5, "in the list and in every picture");
+        let gate =
+            ["gate", "--base", "r", "--new", "s", "--max-regression", "p50=9%", "--despite-differences"];
+        scene.file("s/latency_results.csv", latency(131));
+        let gate = scene.analyze(&gate).assert().code(4);
+        let said = String::from_utf8_lossy(&gate.get_output().stdout).into_owned();
+        assert!(said.contains("1 of 1 base and 0 of 1 new runs, the first of them r: DIRTY"), "{said}");
+    }
+}
+
+#[test]
 fn compressed_files_that_are_cut_or_damaged() {
     let scene = Scene::new();
     let whole = gzip(&latency(130));
