@@ -97,6 +97,38 @@ fn a_run_json_that_says_little_else_says_dirty() {
 }
 
 #[test]
+fn rows_whose_times_disagree_are_said() {
+    let scene = Scene::new();
+    let rows = latency(130);
+    scene.file("r/latency_results.csv", &rows);
+    let doubt = || {
+        let doubts = summary(&scene, "r")["runs"][0]["doubts"].clone();
+        doubts.as_array().unwrap().iter().find(|doubt| doubt["code"] == "times_disagree").cloned()
+    };
+    assert_eq!(doubt(), None);
+    let wrong = rows.replacen(",0.1", ",1.1", 3);
+    assert_ne!(rows, wrong);
+    scene.file("r/latency_results.csv", wrong);
+    let doubt = doubt().unwrap();
+    assert_eq!(doubt["severity"], "warning");
+    insta::assert_snapshot!(
+        doubt["message"].as_str().unwrap(),
+        @"DISAGREEMENT: latency_us of 3 rows (the first of iteration 1) is not latency_ns / 1000; the figures below are of latency_ns."
+    );
+    // Where the column is empty there is nothing that could disagree.
+    let bare: String = rows
+        .lines()
+        .map(|row| {
+            let fields: Vec<&str> = row.split(',').collect();
+            let us = if fields[0] == "iteration" { "latency_us" } else { "" };
+            format!("{},{},{us},{},{}\n", fields[0], fields[1], fields[3], fields[4])
+        })
+        .collect();
+    scene.file("r/latency_results.csv", bare);
+    assert!(!scene.stdout(&["r"]).contains("DISAGREEMENT"));
+}
+
+#[test]
 fn compressed_files_that_are_cut_or_damaged() {
     let scene = Scene::new();
     let whole = gzip(&latency(130));
