@@ -14,7 +14,7 @@ use crate::report::concern::{self, Concern};
 use crate::report::document::{Section, sections};
 use crate::report::figures::Figures;
 use crate::report::verdict::Verdict;
-use crate::report::{notes, provenance};
+use crate::report::{first_of, notes, provenance};
 use escape::escaped;
 
 const STYLE: &str = include_str!("report.css");
@@ -56,10 +56,12 @@ pub(crate) struct Page {
 /// [`Error::Draw`] naming the picture.
 pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) -> Result<String, Error> {
     let verdict = Verdict::of(analysis);
+    // Of the main run only, which is the first.
+    let first = std::iter::once(first_of(analysis)).chain(std::iter::repeat(None));
     let folded: String = analysis.runs().map(of_provenance).collect();
     Page {
         title: title(analysis),
-        about: analysis.runs().map(about).collect(),
+        about: analysis.runs().zip(first).map(|(analyzed, first)| about(analyzed, first)).collect(),
         verdict: [verdict.happened, verdict.belief],
         concerns: concern::all(analysis),
         sections: sections(analysis, figures),
@@ -180,11 +182,11 @@ fn title(analysis: &Analysis) -> String {
 }
 
 /// A run's name, its directory, and when it was taken.
-fn about(analyzed: &Analyzed) -> [String; 3] {
+fn about(analyzed: &Analyzed, first: Option<String>) -> [String; 3] {
     let json = analyzed.run.provenance.as_ref().map(|provenance| &provenance.run);
     let taken = json.and_then(|run| run.started_utc.as_ref());
     let taken = taken.map_or_else(String::new, |utc| format!(", taken {utc}"));
-    [analyzed.title(), analyzed.summary.directory.clone(), taken]
+    [analyzed.title(), analyzed.summary.directory.clone(), taken + &first.unwrap_or_default()]
 }
 
 fn place(chart: &Picture<'_>) -> Option<&'static str> {
