@@ -281,6 +281,25 @@ fn a_machine_beside_its_baseline_with_failures_and_losses() {
 }
 
 #[test]
+fn doorbells_of_more_ways_than_can_be_drawn() {
+    let mut csv =
+        "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,status,host_cpu_ns_per_message\n".to_owned();
+    for place in 0..16_u64 {
+        for load in ["idle", "cpu=2", "cpu=2,io=1", "cpu=2,io=2", "cpu=4"] {
+            for (ns, i) in typical(40).zip(1..) {
+                let (ns, cpu) = (ns * (place + 1), 1_000 * (place + 1));
+                writeln!(csv, "{i},adaptive=way-{place:02},adaptive=both,20,\"{load}\",{ns},ok,{cpu}.0")
+                    .unwrap();
+            }
+        }
+    }
+    let analysis = analysis(|directory| std::fs::write(directory.join("doorbell_results.csv"), csv).unwrap());
+    for picture in &pictures(&analysis) {
+        keeps_the_laws(picture, true);
+    }
+}
+
+#[test]
 fn doorbells_idle_and_loaded() {
     let mut csv =
         "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,status,host_cpu_ns_per_message\n".to_owned();

@@ -210,7 +210,12 @@ fn each_file_says_which_run_it_is_of_and_different_machines_are_doubted() {
         "{differ}"
     );
     let page = fs::read_to_string(scene.path("out/report.html")).unwrap();
-    for said in ["the first of 2 doorbell files", "kvm, Other CPU"] {
+    for said in [
+        "the first of 2 doorbell files",
+        "kvm, Other CPU",
+        "DIFFERENT ACCELERATORS: tcg, kvm",
+        "2 DIFFERENT CPUS",
+    ] {
         assert!(page.contains(said), "{said}");
     }
 }
