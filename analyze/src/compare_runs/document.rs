@@ -36,6 +36,7 @@ impl Document for Comparison {
             title: title(self),
             about: about(self),
             verdict: verdict(self),
+            severity: None,
             concerns: concerns(self),
             sections: sections(self),
             notes: notes(self),

@@ -49,6 +49,7 @@ impl Document for History {
             title: format!("history of {}", of_runs(self).trim_end_matches('.')),
             about: self.series.iter().enumerate().map(|(place, series)| about(self, place, series)).collect(),
             verdict: [format!("{} {}", of_runs(self), summary(self)), chance],
+            severity: None,
             concerns: doubtful.filter_map(|(place, series)| concern(place, series)).collect(),
             sections,
             notes: report::notes(self).into(),

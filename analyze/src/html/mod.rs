@@ -9,6 +9,7 @@ mod tables;
 
 use crate::analysis::{Analysis, Analyzed};
 use crate::charts::{FONT_CSS, Picture};
+use crate::doubt::Severity;
 use crate::error::Error;
 use crate::report::concern::{self, Concern};
 use crate::report::document::{Section, sections};
@@ -43,6 +44,8 @@ pub(crate) struct Page {
     pub(crate) about: Vec<[String; 3]>,
     /// What happened, and whether to believe it.
     pub(crate) verdict: [String; 2],
+    /// How grave that is by itself, if it is.
+    pub(crate) severity: Option<Severity>,
     pub(crate) concerns: Vec<Concern>,
     pub(crate) sections: Vec<Section>,
     pub(crate) notes: Vec<String>,
@@ -63,6 +66,7 @@ pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) ->
         title: title(analysis),
         about: analysis.runs().zip(first).map(|(analyzed, first)| about(analyzed, first)).collect(),
         verdict: [verdict.happened, verdict.belief],
+        severity: None,
         concerns: concern::all(analysis),
         sections: sections(analysis, figures),
         notes: notes(analysis).into_iter().map(str::to_owned).collect(),
@@ -106,7 +110,7 @@ impl Page {
     }
 
     fn verdict(&self) -> String {
-        let gravest = self.concerns.iter().map(|concern| concern.severity).min();
+        let gravest = self.concerns.iter().map(|concern| concern.severity).chain(self.severity).min();
         let level = gravest.map_or("clean", concern::name);
         let [happened, belief] = self.verdict.each_ref().map(|text| escaped(text));
         let belief = if belief.is_empty() { belief } else { format!("<p class=\"belief\">{belief}</p>\n") };

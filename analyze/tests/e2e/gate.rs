@@ -64,6 +64,13 @@ fn every_form_has_the_same_exit_status() {
     insta::assert_snapshot!("gate_csv", form("csv"));
     insta::assert_snapshot!("gate_md", form("md"));
     insta::assert_snapshot!("gate_html", without_assets(&form("html")));
+    // A page says at first sight what became of the gate, whatever there is to doubt.
+    let level = |limits: &str| {
+        let (page, _) = gate(&scene, limits, &["--format", "html"]);
+        let begin = page.find("<section id=\"verdict\" class=\"").unwrap() + 29;
+        page[begin..].split('"').next().unwrap().to_owned()
+    };
+    assert_eq!([limits, "p99=10%", "p50=50%"].map(level), ["alarm", "warning", "note"]);
     assert_eq!(form("text"), gate(&scene, limits, &[]).0);
     assert_eq!(form("json"), gate(&scene, limits, &["--json"]).0);
 }

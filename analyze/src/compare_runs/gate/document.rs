@@ -9,6 +9,7 @@ use crate::charts::forest::{self, ForestRow, ForestVerdict};
 use crate::compare_runs::document::{about, cell, concerns, rows, title, told};
 use crate::compare_runs::picture;
 use crate::compare_runs::report::{ends, interval_title};
+use crate::doubt::Severity;
 use crate::html::Page;
 use crate::report::csv;
 use crate::report::document::{Block, Row, Section, Table};
@@ -36,6 +37,12 @@ impl Document for Gate<'_> {
             title: format!("gate: {}", title(self.comparison)),
             about: about(self.comparison),
             verdict: [format!("Gate {}.", report::closing(self)), report::needed(self).unwrap_or_default()],
+            // A closed gate is no good news, however sound its runs are.
+            severity: match self.outcome {
+                _ if self.passed => None,
+                Outcome::Regressed => Some(Severity::Alarm),
+                Outcome::CannotTell | Outcome::Passed => Some(Severity::Warning),
+            },
             concerns: concerns(self.comparison),
             sections,
             notes: notes(self),
