@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::charts::Pictures;
-use crate::report::format::FormatArgs;
+use crate::report::forms::OutputArgs;
 use crate::{compare_runs, export, history};
 
 const EXAMPLES: &str = "\
@@ -37,13 +36,15 @@ A run directory whose name is a command's is given as ./compare.
 
 With --matrix each directory is a cell named after it, with a run.json in it.
 
-Written: report.html, which is the whole of it in one file with charts to hover
-over; performance_report.txt, summary.json, and for latency
-latency_histogram.png, latency_over_time.png, latency_percentiles.png,
-latency_ccdf.png and latency_heatmap.png, for bandwidth bandwidth_analysis.png
-and phase_breakdown.png, for doorbells doorbell_latency_cdf.png and
-doorbell_latency_vs_cpu.png. With --matrix: matrix.csv, experiments_report.txt
-and experiments.png, which draws what there is data for.
+Written, unless --out says where, to the directory of the run the report is
+about (of a matrix, to the one that holds the first run): report.html, which is
+the whole of it in one file with charts to hover over; performance_report.txt,
+summary.json, and for latency latency_histogram.png, latency_over_time.png,
+latency_percentiles.png, latency_ccdf.png and latency_heatmap.png, for bandwidth
+bandwidth_analysis.png and phase_breakdown.png, for doorbells
+doorbell_latency_cdf.png and doorbell_latency_vs_cpu.png. With --matrix:
+matrix.csv, experiments_report.txt and experiments.png, which draws what there
+is data for.
 
 Standard output is coloured on a terminal only, and as NO_COLOR, CLICOLOR and
 CLICOLOR_FORCE say.
@@ -92,22 +93,14 @@ pub struct ReportArgs {
     #[arg(required = true, value_name = "FILE")]
     pub inputs: Vec<PathBuf>,
 
-    /// Compare all run directories given: one row a run, size and way
+    /// Compare all run directories given: one row a run, size and way; as text,
+    /// json or csv
     #[arg(long)]
     pub matrix: bool,
 
-    /// Where to write; created if absent [default: the directory of the run the
-    /// report is about; of a matrix, the one that holds the first run]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Files of each picture: png, svg or both
-    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
-    pub pictures: Pictures,
-
-    /// What to print.
+    /// What is written and printed.
     #[command(flatten)]
-    pub format: FormatArgs,
+    pub output: OutputArgs,
 
     /// Print nothing but errors, and what --format or --json asked for
     #[arg(long, short)]

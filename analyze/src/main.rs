@@ -17,7 +17,7 @@ use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if cli.report.matrix && matches!(cli.report.format.format(), Format::Md | Format::Html) {
+    if cli.report.matrix && matches!(cli.report.output.format.format(), Format::Md | Format::Html) {
         let problem =
             "--matrix prints text, json or csv; give one of them to --format, or leave out --matrix";
         Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
@@ -38,10 +38,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let interrupt = Interrupt::install().context("cannot handle Ctrl-C")?;
     let (answer, format) = match &cli.command {
-        None => (report(&cli.report, &interrupt)?, cli.report.format.format()),
-        Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, args.format.format()),
-        Some(Command::Gate(args)) => (gate::run(args, &interrupt)?, Format::Text),
-        Some(Command::History(args)) => (history::run(args, &interrupt)?, Format::Text),
+        None => (report(&cli.report, &interrupt)?, cli.report.output.format.format()),
+        Some(Command::Compare(args)) => (compare_runs::run(args, &interrupt)?, args.output.format.format()),
+        Some(Command::Gate(args)) => (gate::run(args, &interrupt)?, args.format.format()),
+        Some(Command::History(args)) => (history::run(args, &interrupt)?, args.output.format.format()),
         Some(Command::Export(args)) => (export::run(args, &interrupt)?, Format::Text),
     };
     print(&answer.stdout, format)?;
@@ -53,9 +53,10 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
 
 fn report(args: &ReportArgs, interrupt: &Interrupt) -> anyhow::Result<Answer> {
     let analyze = if args.matrix { analyze::matrix::analyze } else { analyze::analyze };
-    let format = args.format.format();
-    let done = analyze(&args.inputs, args.out.as_deref(), format, args.pictures, interrupt)?;
-    let is_silent = args.quiet && args.format.asked().is_none();
+    let output = &args.output;
+    let format = output.format.format();
+    let done = analyze(&args.inputs, output.out.as_deref(), format, output.pictures, interrupt)?;
+    let is_silent = args.quiet && output.format.asked().is_none();
     let page = done.written.iter().find(|path| path.ends_with("report.html"));
     let page = page.map_or_else(String::new, |path| format!("; all of it is in {}", path.display()));
     let note = (format == Format::Text && !args.quiet)

@@ -6,12 +6,14 @@ use plotters::style::RGBColor;
 use super::mark::{Dash, Mark, Shape};
 use super::panel::{Swatch, draw_legend};
 use super::style::{self, Area, BLUE, Drawn, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, px};
-use crate::analysis::Analysis;
 use crate::doorbell::{Cell, Doorbells};
 use crate::report::text::plural;
 
-/// Colours of ways to wait; more than these are left to the report.
-const PALETTE: [RGBColor; 6] = [BLUE, ORANGE, GREEN, PURPLE, SKY, GREY];
+/// Colours of ways to wait. More ways take them again with other dashes and marks, as far as loads leave dashes over.
+const PALETTE: [RGBColor; 5] = [BLUE, ORANGE, GREEN, PURPLE, SKY];
+
+/// Letters of a line of facts.
+const LINE: usize = 150;
 
 /// How each way to wait and each load looks.
 pub(super) struct Looks {
@@ -47,11 +49,30 @@ impl Looks {
         looks
     }
 
+    /// How often the colours go round before dashes are used up.
+    fn rounds(&self) -> usize {
+        (Dash::ALL.len() / self.loads.len().max(1)).max(1)
+    }
+
+    /// How the way to wait at `place` looks: its colour, its shape, and which round of the colours it is of.
+    fn look(&self, place: usize) -> Option<(RGBColor, Shape, usize)> {
+        let (round, color) = (place / PALETTE.len(), place % PALETTE.len());
+        // The last shape is the floor's.
+        let shapes = &Shape::ALL[..Shape::ALL.len() - 1];
+        (round < self.rounds()).then(|| (PALETTE[color], shapes[(color + round) % shapes.len()], round))
+    }
+
+    /// The line of a way to wait of this round, under the load at this place.
+    fn dash(&self, round: usize, load: usize) -> Option<Dash> {
+        Dash::ALL.get(round * self.loads.len() + load).copied()
+    }
+
     /// Colour, mark and line of a cell; `None` where there are more than can be told apart.
     pub(super) fn of_cell(&self, cell: &Cell) -> Option<(RGBColor, Mark, Dash)> {
-        let dash = *Dash::ALL.get(self.loads.iter().position(|load| *load == cell.load)?)?;
-        let (color, shape) = if cell.is_floor() { FLOOR } else { look(self.place(&cell.name())?)? };
-        Some((color, Mark { shape, is_full: cell.is_idle() }, dash))
+        let load = self.loads.iter().position(|load| *load == cell.load)?;
+        let (color, shape, round) =
+            if cell.is_floor() { FLOOR } else { self.look(self.place(&cell.name())?)? };
+        Some((color, Mark { shape, is_full: cell.is_idle() }, self.dash(round, load)?))
     }
 
     /// What tells its load from the others that are not idle; empty if there is but one.
@@ -63,31 +84,61 @@ impl Looks {
         self.modes.iter().position(|mode| mode == name)
     }
 
-    /// Ways to wait, then loads, as the picture draws them.
+    /// Ways to wait, then loads, as the picture draws them; the dashes of a load are those of each round.
     pub(super) fn legend(
         &self,
         doorbells: &Doorbells,
-        of_mode: impl Fn(RGBColor, Shape) -> Swatch,
-        of_load: impl Fn(Dash, bool) -> (Swatch, &'static str),
+        of_mode: impl Fn(RGBColor, Shape, Dash) -> Swatch,
+        of_load: impl Fn(&[Dash], bool) -> (Swatch, String),
     ) -> Vec<(Swatch, String)> {
-        let looks = (0..).map_while(look);
-        let modes = self.modes.iter().zip(looks).chain(self.floor.iter().map(|name| (name, FLOOR)));
-        let mut legend: Vec<_> =
-            modes.map(|(name, (color, shape))| (of_mode(color, shape), name.clone())).collect();
-        let is_there = |load: &String| doorbells.cells.iter().any(|cell| cell.load == *load);
-        for (load, dash) in self.loads.iter().zip(Dash::ALL).filter(|(load, _)| is_there(load)) {
-            let (swatch, look) = of_load(dash, load == IDLE);
-            legend.push((swatch, format!("{look}: {load}")));
+        let modes = self.modes.iter().enumerate().filter_map(|(place, name)| Some((name, self.look(place)?)));
+        let modes = modes.chain(self.floor.iter().map(|name| (name, FLOOR)));
+        let mode = |(name, (color, shape, round)): (&String, (RGBColor, Shape, usize))| {
+            Some((of_mode(color, shape, self.dash(round, 0)?), name.clone()))
+        };
+        let mut legend: Vec<_> = modes.filter_map(mode).collect();
+        let rounds = self.modes.len().div_ceil(PALETTE.len()).clamp(1, self.rounds());
+        for (place, load) in self.loads.iter().enumerate() {
+            let dashes: Vec<Dash> = (0..rounds).filter_map(|round| self.dash(round, place)).collect();
+            if !dashes.is_empty() && doorbells.cells.iter().any(|cell| cell.load == *load) {
+                let (swatch, look) = of_load(&dashes, load == IDLE);
+                legend.push((swatch, format!("{look}: {load}")));
+            }
         }
         legend
     }
 
-    /// What there are no colours or lines for, in a sentence.
-    pub(super) fn left_out(&self) -> Option<String> {
-        let modes = self.modes.iter().skip(PALETTE.len());
-        let names: Vec<&str> =
-            modes.chain(self.loads.iter().skip(Dash::ALL.len())).map(String::as_str).collect();
-        (!names.is_empty()).then(|| format!("in the report only: {}", names.join(", ")))
+    /// `title`, and how many of all ways and loads are drawn where that is not all of them.
+    pub(super) fn title(&self, title: &str) -> String {
+        let ways = self.modes.len() + usize::from(self.floor.is_some());
+        let shown = ways - self.modes.len().saturating_sub(PALETTE.len() * self.rounds());
+        let loads = self.loads.len().min(Dash::ALL.len());
+        let parts = [("ways", shown, ways), ("loads", loads, self.loads.len())];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(_, shown, all)| shown < all)
+            .map(|(what, shown, all)| format!("{shown} of {all} {what}"))
+            .collect();
+        if parts.is_empty() { title.into() } else { format!("{title}: {} drawn", parts.join(" and ")) }
+    }
+
+    /// The names of what is not drawn, in lines.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let modes = self.modes.iter().skip(PALETTE.len() * self.rounds());
+        let mut lines: Vec<String> = Vec::new();
+        for name in modes.chain(self.loads.iter().skip(Dash::ALL.len())) {
+            let mut line = lines.pop().unwrap_or_default();
+            if line.is_empty() {
+                line = format!("NOT DRAWN, in the report only: {name}");
+            } else if line.chars().count() + name.chars().count() < LINE {
+                line += &format!(", {name}");
+            } else {
+                lines.push(line + ",");
+                line = name.clone();
+            }
+            lines.push(line);
+        }
+        lines
     }
 }
 
@@ -95,17 +146,11 @@ impl Looks {
 const IDLE: &str = "idle";
 
 /// How the native floor looks.
-const FLOOR: (RGBColor, Shape) = (INK, Shape::Cross);
-
-/// How the ways to wait look, in their order.
-fn look(place: usize) -> Option<(RGBColor, Shape)> {
-    Some((*PALETTE.get(place)?, *Shape::ALL.get(place)?))
-}
+const FLOOR: (RGBColor, Shape, usize) = (INK, Shape::Cross, 0);
 
 /// Title, context, facts and legend above the panels; returns where they end.
 pub(super) fn heading(
     area: &Area<'_>,
-    analysis: &Analysis,
     doorbells: &Doorbells,
     (title, facts): (&str, &[String]),
     legend: &[(Swatch, String)],
@@ -113,7 +158,7 @@ pub(super) fn heading(
     let left = px(12);
     area.draw(&Text::new(title.to_owned(), (left, px(8)), style::bold(21, INK)))?;
     let mut top = px(34);
-    let (context, is_alarming) = context(analysis, doorbells);
+    let (context, is_alarming) = context(doorbells);
     let look = if is_alarming { style::bold(15, VERMILLION) } else { style::text(15, GREY) };
     area.draw(&Text::new(context, (left, top), look))?;
     for fact in facts {
@@ -124,22 +169,31 @@ pub(super) fn heading(
 }
 
 /// Where the figures come from, and whether they are not to be relied on.
-fn context(analysis: &Analysis, doorbells: &Doorbells) -> (String, bool) {
+fn context(doorbells: &Doorbells) -> (String, bool) {
     let files =
         |of: &dyn Fn(&crate::doorbell::Source) -> bool| doorbells.sources.iter().filter(|s| of(s)).count();
     let dirty = files(&|source| source.dirty.is_some());
     let unknown = files(&|source| !source.has_provenance);
     let of = |count: usize| format!("{count} of {}", plural(doorbells.sources.len() as u64, "file"));
     let runs: usize = doorbells.sources.iter().map(|source| source.runs).sum();
-    let main = &analysis.main.run.provenance;
-    let cpu = main.as_ref().and_then(|p| p.run.host.as_ref()?.cpu_model.clone());
+    let cpus = doorbells.distinct(|machine| machine.cpu.as_ref());
+    let cpu = match cpus.as_slice() {
+        [] => None,
+        [cpu] => Some((*cpu).to_owned()),
+        several => Some(format!("{} DIFFERENT CPUS", several.len())),
+    };
+    let accelerators = doorbells.distinct(|machine| machine.accelerator.as_ref());
+    let accelerators =
+        (accelerators.len() > 1).then(|| format!("DIFFERENT ACCELERATORS: {}", accelerators.join(", ")));
+    let is_mixed = cpus.len() > 1 || accelerators.is_some();
     let parts = [
         (dirty > 0).then(|| format!("DIRTY RUN: {}", of(dirty))),
         (unknown > 0).then(|| format!("NO PROVENANCE: no run.json beside {}", of(unknown))),
+        accelerators,
         Some(plural(runs as u64, "run")),
         cpu,
     ];
-    (parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), dirty + unknown > 0)
+    (parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), dirty + unknown > 0 || is_mixed)
 }
 
 #[cfg(test)]
@@ -158,28 +212,92 @@ mod tests {
             ["adaptive=uio", "adaptive"],
             ["poll", "poll"],
         ];
-        let all = doorbells(ways.map(|ways| run(ways, Some(10.0), "idle", 900, 40)).into());
-        let left_out = Looks::of(&all).left_out();
-        assert_eq!(left_out.unwrap(), "in the report only: adaptive=uio/adaptive=both");
+        let mut runs: Vec<_> = ways.map(|ways| run(ways, Some(10.0), "idle", 900, 40)).into();
+        runs.extend(["x", "y"].map(|load| run(["uio", "doorbell"], Some(10.0), load, 900, 40)));
+        let looks = Looks::of(&doorbells(runs));
+        assert_eq!(looks.title("Title"), "Title: 5 of 7 ways drawn");
+        let names = "NOT DRAWN, in the report only: vfio/doorbell=both, adaptive=uio/adaptive=both";
+        assert_eq!(looks.left_out(), [names]);
+    }
+
+    /// Idle runs of `ways`, and one way under each of `loads`.
+    fn looks_of(ways: usize, loads: &[&str]) -> (Doorbells, Looks) {
+        let names: Vec<String> = (0..ways).map(|way| format!("way-{way:02}")).collect();
+        let mut runs: Vec<_> =
+            names.iter().map(|way| run([way, "doorbell"], Some(10.0), "idle", 900, 40)).collect();
+        runs.push(run(["doorbell", "doorbell"], Some(10.0), "idle", 900, 40));
+        for load in loads {
+            runs.extend(names.iter().map(|way| run([way, "doorbell"], Some(10.0), load, 900, 40)));
+        }
+        let mut all = doorbells(runs);
+        for cell in all.cells.iter_mut().filter(|cell| cell.guest_wait == "doorbell") {
+            cell.native = Some(true);
+        }
+        let looks = Looks::of(&all);
+        (all, looks)
     }
 
     #[test]
     fn all_that_is_drawn_looks_different_and_the_rest_is_named() {
-        let ways = ["uio", "vfio", "adaptive=uio", "adaptive=vfio", "doorbell", "a", "b", "c"];
-        let mut runs: Vec<_> = ways.map(|way| run([way, "doorbell"], Some(10.0), "idle", 900, 40)).into();
-        runs.extend(["x", "y", "z"].map(|load| run(["uio", "doorbell"], Some(10.0), load, 900, 40)));
-        let all = doorbells(runs);
-        let looks = Looks::of(&all);
-        let drawn: Vec<_> = all.cells.iter().filter_map(|cell| looks.of_cell(cell)).collect();
-        // Six ways and the floor idle, two of three loads.
-        assert_eq!(drawn.len(), 9);
-        for (index, look) in drawn.iter().enumerate() {
-            assert!(!drawn[..index].contains(look), "{look:?}");
+        for (ways, loads, drawn, title) in [
+            (7, &["x"][..], 7, "T"),
+            (20, &[], 20, "T"),
+            (21, &[], 20, "T: 21 of 22 ways drawn"),
+            (11, &["x"], 10, "T: 11 of 12 ways drawn"),
+            (6, &["x", "y", "z", "zz"], 5, "T: 6 of 7 ways and 4 of 5 loads drawn"),
+        ] {
+            let (all, looks) = looks_of(ways, loads);
+            let seen: Vec<_> = all.cells.iter().filter_map(|cell| looks.of_cell(cell)).collect();
+            let loads_drawn = loads.len().min(Dash::ALL.len() - 1);
+            assert_eq!(seen.len(), drawn * (1 + loads_drawn) + 1, "{ways} ways, {loads:?}");
+            for (index, (color, mark, dash)) in seen.iter().enumerate() {
+                for (other, other_mark, other_dash) in &seen[..index] {
+                    assert!(color != other || dash != other_dash, "lines: {color:?} {dash:?}");
+                    // Several loads are outlines alike, and named beside the mark.
+                    let is_alike = color == other && mark.shape == other_mark.shape;
+                    assert!(!is_alike || dash != other_dash, "marks: {mark:?}");
+                }
+            }
+            assert_eq!(looks.title("T"), title);
+            let named = looks.left_out().join(", ");
+            let left = ways - drawn;
+            assert_eq!(named.matches("way-").count(), left, "{named}");
+            assert_eq!(named.contains("zz"), loads.contains(&"zz"), "{named}");
         }
-        assert_eq!(looks.left_out().unwrap(), "in the report only: c/doorbell (no vCPU), z");
-        let legend = looks.legend(&all, |color, _| Swatch::Line(color), |_, _| (Swatch::Line(INK), "line"));
+    }
+
+    #[test]
+    fn marks_of_different_ways_differ_by_colour_or_shape() {
+        let (_, looks) = looks_of(20, &[]);
+        let marks: Vec<_> = (0..20).map(|place| looks.look(place).unwrap()).collect();
+        for (index, (color, shape, _)) in marks.iter().enumerate() {
+            assert!(
+                !marks[..index].iter().any(|(other, others, _)| other == color && others == shape),
+                "{index}"
+            );
+            assert_ne!(*shape, Shape::Cross);
+        }
+    }
+
+    #[test]
+    fn the_legend_has_every_way_and_load_with_its_dashes() {
+        let (all, looks) = looks_of(7, &["x"]);
+        let names = |dashes: &[Dash]| dashes.iter().map(|dash| dash.name()).collect::<Vec<_>>().join(" or ");
+        let legend = looks.legend(
+            &all,
+            |color, _, dash| Swatch::Dashed(color, dash),
+            |dashes, _| (Swatch::Line(INK), names(dashes)),
+        );
         let names: Vec<_> = legend.into_iter().map(|(_, name)| name).collect();
-        assert_eq!(names[6..], ["doorbell/doorbell (floor)", "line: idle", "line: x", "line: y"]);
+        assert_eq!(names.len(), 10);
+        assert_eq!(
+            names[7..],
+            ["doorbell/doorbell (floor)", "solid or dotted: idle", "dashed or long dashes: x"]
+        );
+    }
+
+    #[test]
+    fn a_load_is_not_taken_for_an_idle_machine() {
         let only_loaded = doorbells(vec![run(["uio", "doorbell"], Some(10.0), "x", 900, 40)]);
         let (_, mark, dash) = Looks::of(&only_loaded).of_cell(&only_loaded.cells[0]).unwrap();
         assert!(!mark.is_full && dash == Dash::Long);

@@ -49,15 +49,14 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     facts.extend(looks.left_out());
     let legend = looks.legend(
         doorbells,
-        |color, _| Swatch::Line(color),
-        |dash, _| match dash {
-            Dash::Solid => (Swatch::Line(GREY), "solid"),
-            Dash::Long => (Swatch::Dashed(GREY, dash), "dashed"),
-            Dash::Short => (Swatch::Dashed(GREY, dash), "dotted"),
+        |color, _, dash| lined(color, dash),
+        |dashes, _| {
+            let names: Vec<&str> = dashes.iter().map(|dash| dash.name()).collect();
+            (lined(GREY, dashes[0]), names.join(" or "))
         },
     );
-    let title = "Round trips by way to wait (guest/host)";
-    let top = heading(area, analysis, doorbells, (title, &facts), &legend)?;
+    let title = looks.title("Round trips by way to wait (guest/host)");
+    let top = heading(area, doorbells, (&title, &facts), &legend)?;
 
     let cells: Vec<&Cell> = doorbells.cells.iter().filter(|cell| cell.ok > 0).collect();
     let all = || cells.iter().filter_map(|cell| cell.rtt.as_ref());
@@ -96,6 +95,11 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
         }
     }
     Ok(())
+}
+
+/// A piece of such a line.
+fn lined(color: RGBColor, dash: Dash) -> Swatch {
+    if dash == Dash::Solid { Swatch::Line(color) } else { Swatch::Dashed(color, dash) }
 }
 
 fn paler(color: RGBColor) -> plotters::style::ShapeStyle {

@@ -45,14 +45,14 @@ pub(super) fn draw(area: &Area<'_>, analysis: &Analysis) -> Drawn {
     facts.extend(looks.left_out());
     let legend = looks.legend(
         doorbells,
-        |color, shape| Swatch::Marked(color, Mark { shape, is_full: true }),
+        |color, shape, _| Swatch::Marked(color, Mark { shape, is_full: true }),
         |_, is_idle| {
             let mark = Mark { shape: Shape::Circle, is_full: is_idle };
-            (Swatch::Marked(GREY, mark), if is_idle { "full" } else { "outline" })
+            (Swatch::Marked(GREY, mark), if is_idle { "full" } else { "outline" }.to_owned())
         },
     );
-    let title = "Latency against CPU time, by way to wait (guest/host)";
-    let top = heading(area, analysis, doorbells, (title, &facts), &legend)?;
+    let title = looks.title("Latency against CPU time, by way to wait (guest/host)");
+    let top = heading(area, doorbells, (&title, &facts), &legend)?;
     // The panel has no title of its own.
     let below = area.clone().margin(top - px(20), 0, 0, 0);
     if points.is_empty() {

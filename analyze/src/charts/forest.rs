@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use super::axis::{Axis, plain};
 use super::panel::{Panel, Swatch};
 use super::picture::{Picture, names};
-use super::style::{self, Area, BLUE, Drawn, GREY, INK, SKY, VERMILLION, px};
+use super::style::{self, Area, BLUE, Drawn, GREY, INK, ORANGE, SKY, VERMILLION, px};
 
 /// One quantity: what the new runs have over what the base runs have.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct ForestRow {
     pub high: f64,
     /// What that comes to.
     pub verdict: ForestVerdict,
+    /// The worst ratio that is allowed, if that is asked for.
+    pub allowed: Option<f64>,
 }
 
 /// What a ratio comes to, in the words of the report: of rates and times alike, faster is better.
@@ -34,10 +36,15 @@ pub enum ForestVerdict {
     Same,
     /// The interval is too wide to say.
     CannotTell,
+    /// Changed by no more than is allowed.
+    Allowed,
+    /// Changed for the worse by more than that.
+    Regressed,
 }
 
 impl ForestVerdict {
-    const ALL: [Self; 4] = [Self::Faster, Self::Slower, Self::Same, Self::CannotTell];
+    const ALL: [Self; 6] =
+        [Self::Faster, Self::Slower, Self::Same, Self::CannotTell, Self::Allowed, Self::Regressed];
 
     fn words(self) -> &'static str {
         match self {
@@ -45,14 +52,16 @@ impl ForestVerdict {
             Self::Slower => "slower",
             Self::Same => "same",
             Self::CannotTell => "cannot tell",
+            Self::Allowed => "ok",
+            Self::Regressed => "REGRESSED",
         }
     }
 
     fn color(self) -> RGBColor {
         match self {
             Self::Faster => BLUE,
-            Self::Slower => VERMILLION,
-            Self::Same => INK,
+            Self::Slower | Self::Regressed => VERMILLION,
+            Self::Same | Self::Allowed => INK,
             Self::CannotTell => GREY,
         }
     }
@@ -117,6 +126,9 @@ fn draw(area: &Area<'_>, heading: &ForestHeading, rows: &[ForestRow]) -> Drawn {
     if let Some(share) = heading.same_within {
         legend.push((Swatch::Block(SKY, 0.25), format!("same within {} %", plain(share * 100.0))));
     }
+    if rows.iter().any(|row| row.allowed.is_some()) {
+        legend.push((Swatch::Tick(ORANGE), "the worst that is allowed".to_owned()));
+    }
     let panel = Panel {
         title: heading.title.clone(),
         facts: heading.facts.clone(),
@@ -138,6 +150,10 @@ fn draw(area: &Area<'_>, heading: &ForestHeading, rows: &[ForestRow]) -> Drawn {
             let ends = [(x.at(row.low), middle), (x.at(row.high), middle)];
             chart.plotting_area().draw(&PathElement::new(ends, style::line(color, 3)))?;
         }
+        if let Some(allowed) = row.allowed {
+            let limit = [(x.at(allowed), middle - 0.35), (x.at(allowed), middle + 0.35)];
+            chart.plotting_area().draw(&PathElement::new(limit, style::line(ORANGE, 3)))?;
+        }
         if row.ratio.is_finite() {
             let dot = Circle::new((x.at(row.ratio), middle), px(6), style::fill(color, 1.0));
             chart.plotting_area().draw(&dot)?;
@@ -157,7 +173,8 @@ fn draw(area: &Area<'_>, heading: &ForestHeading, rows: &[ForestRow]) -> Drawn {
 
 /// Around 1 and all intervals, logarithmic: twice and half are equally far.
 fn axis(heading: &ForestHeading, rows: &[ForestRow]) -> Axis {
-    let ends = rows.iter().flat_map(|row| [row.low, row.ratio, row.high]);
+    let allowed = rows.iter().filter_map(|row| row.allowed);
+    let ends = rows.iter().flat_map(|row| [row.low, row.ratio, row.high]).chain(allowed);
     let known: Vec<f64> = ends.filter(|ratio| ratio.is_finite() && *ratio > 0.0).collect();
     let same = heading.same_within.unwrap_or(0.0).clamp(0.0, 0.9);
     let low = known.iter().copied().fold(1.0 - same, f64::min);

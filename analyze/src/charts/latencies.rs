@@ -222,7 +222,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{Failures, Places, Sample};
+    use crate::input::{Disagreeing, Failures, Places, Sample};
 
     #[test]
     fn columns_lose_no_message_and_no_extreme() {
@@ -235,8 +235,13 @@ mod tests {
             to_host_ns: None,
         };
         let samples = (1..=10_000).map(sample).collect();
-        let latency =
-            Latency { path: "f".into(), samples, failures: Failures::default(), gaps: Places::default() };
+        let latency = Latency {
+            path: "f".into(),
+            samples,
+            failures: Failures::default(),
+            gaps: Places::default(),
+            disagreeing: Disagreeing::default(),
+        };
         let columns = columns(&latency, &[130.0, 131.0, 60_000.0]);
         assert!(columns.len() <= COLUMNS);
         assert_eq!(columns.iter().map(|c| c.max_ns).max(), Some(50_000));

@@ -281,6 +281,25 @@ fn a_machine_beside_its_baseline_with_failures_and_losses() {
 }
 
 #[test]
+fn doorbells_of_more_ways_than_can_be_drawn() {
+    let mut csv =
+        "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,status,host_cpu_ns_per_message\n".to_owned();
+    for place in 0..16_u64 {
+        for load in ["idle", "cpu=2", "cpu=2,io=1", "cpu=2,io=2", "cpu=4"] {
+            for (ns, i) in typical(40).zip(1..) {
+                let (ns, cpu) = (ns * (place + 1), 1_000 * (place + 1));
+                writeln!(csv, "{i},adaptive=way-{place:02},adaptive=both,20,\"{load}\",{ns},ok,{cpu}.0")
+                    .unwrap();
+            }
+        }
+    }
+    let analysis = analysis(|directory| std::fs::write(directory.join("doorbell_results.csv"), csv).unwrap());
+    for picture in &pictures(&analysis) {
+        keeps_the_laws(picture, true);
+    }
+}
+
+#[test]
 fn doorbells_idle_and_loaded() {
     let mut csv =
         "iteration,guest_wait,host_wait,rate_per_s,load,rtt_ns,status,host_cpu_ns_per_message\n".to_owned();
@@ -365,7 +384,7 @@ fn a_picture_of_many_messages_has_no_more_shapes_than_one_of_fewer() {
 }
 
 fn row(label: &str, ratio: f64, low: f64, high: f64, verdict: ForestVerdict) -> ForestRow {
-    ForestRow { label: label.into(), ratio, low, high, verdict }
+    ForestRow { label: label.into(), ratio, low, high, verdict, allowed: None }
 }
 
 #[test]
@@ -394,6 +413,18 @@ fn a_forest_shows_every_ratio_whatever_it_is() {
     let lines = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect::<Vec<_>>();
     assert!(lines.contains(&"0.934 × [0.912, 0.957]  faster".to_owned()), "{lines:?}");
     assert!(lines.contains(&"n/a × [n/a, n/a]  cannot tell".to_owned()), "{lines:?}");
+    let limited = |row: ForestRow, allowed| ForestRow { allowed: Some(allowed), ..row };
+    let rows = vec![
+        limited(row("p50", 1.1, 1.08, 1.12, ForestVerdict::Regressed), 1.05),
+        limited(row("4k_rate", 0.99, 0.98, 1.01, ForestVerdict::Allowed), 0.5),
+    ];
+    let heading = ForestHeading { title: "gate".into(), ..ForestHeading::default() };
+    let picture = forest::picture(heading, rows);
+    keeps_the_laws(&picture, true);
+    let lines = texts(picture.drawing().unwrap()).map(|line| line.content.clone()).collect::<Vec<_>>();
+    for words in ["1.100 × [1.080, 1.120]  REGRESSED", "the worst that is allowed"] {
+        assert!(lines.contains(&words.to_owned()), "{lines:?}");
+    }
     let one = vec![row("p50", 1.0, 1.0, 1.0, ForestVerdict::Same)];
     let heading = ForestHeading { title: "one".into(), ..ForestHeading::default() };
     keeps_the_laws(&forest::picture(heading, one), true);

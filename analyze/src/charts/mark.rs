@@ -94,10 +94,21 @@ pub(super) enum Dash {
     Solid,
     Long,
     Short,
+    Wide,
 }
 
 impl Dash {
-    pub(super) const ALL: [Self; 3] = [Self::Solid, Self::Long, Self::Short];
+    pub(super) const ALL: [Self; 4] = [Self::Solid, Self::Long, Self::Short, Self::Wide];
+
+    /// As a legend calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Solid => "solid",
+            Self::Long => "dashed",
+            Self::Short => "dotted",
+            Self::Wide => "long dashes",
+        }
+    }
 
     /// Pixels of the finished picture with ink, and without.
     fn lengths(self) -> (i32, i32) {
@@ -105,6 +116,7 @@ impl Dash {
             Self::Solid => (1, 0),
             Self::Long => (9, 5),
             Self::Short => (3, 4),
+            Self::Wide => (22, 6),
         }
     }
 

@@ -1,84 +1,82 @@
-//! The comparison as sections, for HTML, Markdown and CSV; each figure with its place in comparison.json.
+//! The comparison in every form: its rows and its sections; each figure with its place in comparison.json.
 
 use serde_json::{Value, json};
 
 use super::comparison::{Compared, Comparison, RunEntry};
 use super::doubts;
-use super::one_run::Unit;
 use super::picture::picture;
-use super::report::{ends, interval_title, notes, p_value, sentence, shift_word, tally, value};
+use super::report::{self, ends, interval_title, notes, p_value, sentence, shift_word, tally};
 use super::verdict::Verdict;
+use crate::charts::Picture;
 use crate::doubt::Severity;
-use crate::error::Error;
 use crate::html::Page;
 use crate::report::concern::Concern;
+use crate::report::csv;
 use crate::report::document::{Block, Row, Section, Table};
 use crate::report::figures::Cell;
-use crate::report::markdown::of_parts;
+use crate::report::forms::Document;
 use crate::report::text::{duration, four_digits, plural, shown};
+use crate::stats::ratio::Interval;
 use crate::stats::shift::Shift;
 
-/// As a page with the ratios drawn.
-///
-/// # Errors
-/// [`Error::Draw`].
-pub(super) fn html(comparison: &Comparison) -> Result<String, Error> {
-    Page {
-        title: format!("ivshmem: {}", title(comparison)),
-        about: about("base", &comparison.base).chain(about("new", &comparison.new)).collect(),
-        verdict: verdict(comparison),
-        concerns: concerns(comparison),
-        sections: sections(comparison),
-        notes: notes(comparison),
-        end: String::new(),
+impl Document for Comparison {
+    const MORE_COLUMNS: &'static [&'static str] = &[];
+
+    fn text(&self) -> String {
+        report::render(self)
     }
-    .render(&[picture(comparison)])
-}
 
-/// As GitHub's Markdown.
-pub(super) fn markdown(comparison: &Comparison) -> String {
-    let [happened, belief] = verdict(comparison);
-    of_parts(&title(comparison), [&happened, &belief], &concerns(comparison), &sections(comparison))
-}
+    /// Of each figure the medians of both sides, then the ratio with its interval.
+    fn rows(&self) -> Vec<csv::Row<'_>> {
+        self.figures.iter().flat_map(rows).collect()
+    }
 
-/// A row for each figure: medians of both sides, then the ratio with its interval.
-///
-/// # Errors
-/// Never: the writer is memory.
-pub(super) fn csv(comparison: &Comparison) -> csv::Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["run", "figure", "unit", "value", "low", "high"])?;
-    for figure in &comparison.figures {
-        let unit = if figure.id.unit == Unit::Ns { "ns" } else { "GB/s" };
-        for (run, median) in [("base", figure.base_median), ("new", figure.new_median)] {
-            writer.write_record([run, &figure.id.name, unit, &median.to_string(), "", ""])?;
+    fn page(&self) -> Page {
+        Page {
+            title: title(self),
+            about: about(self),
+            verdict: verdict(self),
+            severity: None,
+            concerns: concerns(self),
+            sections: sections(self),
+            notes: notes(self),
+            end: String::new(),
         }
-        let ends =
-            figure.shown_interval().map(|interval| [interval.low, interval.high].map(|end| end.to_string()));
-        let [low, high] = ends.unwrap_or_default();
-        writer.write_record([
-            "new_over_base",
-            &figure.id.name,
-            "",
-            &figure.ratio.to_string(),
-            &low,
-            &high,
-        ])?;
     }
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+
+    fn picture(&self) -> Picture<'_> {
+        picture(self)
+    }
 }
 
-fn title(comparison: &Comparison) -> String {
+/// The medians of both sides, then the ratio with its interval.
+pub(super) fn rows(figure: &Compared) -> [csv::Row<'_>; 3] {
+    let row = |run, unit, value, interval: Option<Interval>| {
+        let ends = interval.map(|interval| (interval.low, interval.high));
+        csv::Row { run, figure: &figure.id.name, unit, value, ends, more: Vec::new() }
+    };
+    let unit = figure.id.unit.symbol();
+    [
+        row("base", unit, figure.base_median, None),
+        row("new", unit, figure.new_median, None),
+        row("new_over_base", "", figure.ratio, figure.shown_interval()),
+    ]
+}
+
+pub(super) fn title(comparison: &Comparison) -> String {
     let [base, new] = [&comparison.base, &comparison.new].map(|runs| plural(runs.len() as u64, "run"));
     format!("new ({new}) over base ({base})")
 }
 
-fn about<'a>(side: &'a str, runs: &'a [RunEntry]) -> impl Iterator<Item = [String; 3]> + 'a {
-    runs.iter().map(move |run| {
-        let taken = run.started_utc.as_ref().map_or_else(String::new, |utc| format!(", taken {utc}"));
-        [side.to_owned(), run.run.clone(), taken]
-    })
+pub(super) fn about(comparison: &Comparison) -> Vec<[String; 3]> {
+    let of_side = |side: &'static str, runs: &'_ [RunEntry]| -> Vec<[String; 3]> {
+        let line = |run: &RunEntry| {
+            let taken = run.started_utc.as_ref().map_or_else(String::new, |utc| format!(", taken {utc}"));
+            [side.to_owned(), run.run.clone(), taken]
+        };
+        runs.iter().map(line).collect()
+    };
+    [of_side("base", &comparison.base), of_side("new", &comparison.new)].concat()
 }
 
 fn verdict(comparison: &Comparison) -> [String; 2] {
@@ -88,7 +86,7 @@ fn verdict(comparison: &Comparison) -> [String; 2] {
 }
 
 /// Differences that matter, then each kind of doubt once, with the first run that it is of.
-fn concerns(comparison: &Comparison) -> Vec<Concern> {
+pub(super) fn concerns(comparison: &Comparison) -> Vec<Concern> {
     let grave =
         comparison.differences.iter().filter(|difference| difference.matters).map(|difference| Concern {
             severity: Severity::Alarm,
@@ -126,13 +124,20 @@ fn sections(comparison: &Comparison) -> Vec<Section> {
             sections.push(Section { id: "shift", title, blocks });
         }
     }
-    let told: Vec<String> =
-        comparison.differences.iter().filter(|d| !d.matters).map(super::Difference::sentence).collect();
-    if !told.is_empty() {
-        let blocks = vec![Block::List(told)];
-        sections.push(Section { id: "differences", title: "The runs also differ in".into(), blocks });
-    }
+    sections.extend(told(comparison));
     sections
+}
+
+/// What runs differ in that need not move the figures.
+pub(super) fn told(comparison: &Comparison) -> Option<Section> {
+    let told: Vec<String> = comparison
+        .differences
+        .iter()
+        .filter(|difference| !difference.matters)
+        .map(super::Difference::sentence)
+        .collect();
+    let title = "The runs also differ in".into();
+    (!told.is_empty()).then(|| Section { id: "differences", title, blocks: vec![Block::List(told)] })
 }
 
 fn left_out(comparison: &Comparison) -> Vec<String> {
@@ -145,14 +150,14 @@ fn left_out(comparison: &Comparison) -> Vec<String> {
     comparison.left_out.iter().map(line).collect()
 }
 
-fn cell(text: String, key: String, value: Value) -> Cell {
+pub(super) fn cell(text: String, key: String, value: Value) -> Cell {
     Cell { text, figure: Some((key, value)) }
 }
 
 fn figures(comparison: &Comparison) -> Table {
     let row = |(place, figure): (usize, &Compared)| {
         let key = |name: &str| format!("figures.{place}.{name}");
-        let median = |name: &str, median: f64| cell(value(figure.id.unit, median), key(name), json!(median));
+        let median = |name: &str, median: f64| cell(figure.id.unit.written(median), key(name), json!(median));
         let interval = figure.shown_interval();
         let ends = shown(interval, ends);
         Row {

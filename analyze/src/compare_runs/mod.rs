@@ -18,7 +18,7 @@ mod self_test;
 pub(crate) mod sides;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use comparison::{COMPARISON_SCHEMA, Compared, Comparison, LeftOut, RunEntry};
 pub use conditions::Difference;
@@ -30,11 +30,9 @@ pub use report::render;
 pub use verdict::{Judgement, Standard, Verdict};
 
 use crate::answer::Answer;
-use crate::charts::{self, Pictures};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::output::{self, Artifact};
-use crate::report::format::{Format, FormatArgs};
+use crate::report::forms::OutputArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,18 +83,9 @@ pub struct Args {
     #[command(flatten)]
     pub judging: Judging,
 
-    /// Where to write comparison.json, comparison.txt, comparison.html and
-    /// comparison_forest.png; created if absent
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Files of the chart: png, svg or both
-    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
-    pub pictures: Pictures,
-
-    /// What to print.
+    /// What is written and printed.
     #[command(flatten)]
-    pub format: FormatArgs,
+    pub output: OutputArgs,
 }
 
 /// What compare and gate have in common.
@@ -142,33 +131,5 @@ impl Args {
 /// When a side has no runs, a run cannot be read, or they may not be compared; when `--out` cannot be written.
 pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
     let comparison = args.judging.compare(args.sides(), args.same_within, interrupt)?;
-    let json = to_json(&comparison, args.out.as_deref())?;
-    let failed = |name: &str, source: std::io::Error| Error::Write { path: name.into(), source };
-    let format = args.format.format();
-    let note = match &args.out {
-        None => None,
-        Some(out) => {
-            let mut artifacts = vec![
-                Artifact { name: "comparison.txt", bytes: render(&comparison).into_bytes() },
-                Artifact { name: "comparison.json", bytes: json.clone().into_bytes() },
-                Artifact { name: "comparison.html", bytes: document::html(&comparison)?.into_bytes() },
-            ];
-            artifacts.extend(charts::artifacts(&[picture(&comparison)], args.pictures, interrupt)?);
-            let written = output::write_all(out, &artifacts, interrupt)?;
-            (format == Format::Text).then(|| format!("wrote {} files to {}", written.len(), out.display()))
-        }
-    };
-    let stdout = match format {
-        Format::Text => render(&comparison),
-        Format::Json => json,
-        Format::Csv => document::csv(&comparison).map_err(|error| failed("the CSV", error.into()))?,
-        Format::Md => document::markdown(&comparison),
-        Format::Html => document::html(&comparison)?,
-    };
-    Ok(Answer { stdout, note, exit_code: 0 })
-}
-
-fn to_json(comparison: &Comparison, out: Option<&Path>) -> Result<String, Error> {
-    let path = out.unwrap_or(Path::new("")).join("comparison.json");
-    comparison.to_json().map_err(|error| Error::Write { path, source: error.into() })
+    args.output.answer(&comparison, ["comparison.txt", "comparison.json", "comparison.html"], interrupt)
 }

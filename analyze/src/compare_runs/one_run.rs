@@ -10,13 +10,13 @@ use super::Problem;
 use super::sides::{RunPaths, expand};
 use crate::doubt::{Doubt, OddRows};
 use crate::error::Error;
-use crate::input::{self, Run};
+use crate::input::{self, InOrder, Run};
 use crate::interrupt::Interrupt;
 use crate::latency_summary::LatencySummary;
-use crate::report::text::payload;
+use crate::report::text::{duration, four_digits, payload};
 use crate::stats::ratio::{Ends, ends_of_mean, ends_of_percentile};
 use crate::stats::shift::deciles;
-use crate::stats::{Percentile, Sorted};
+use crate::stats::{Nanoseconds, Percentile, Sorted};
 use crate::summary::{FrameSummary, RunSummary};
 
 /// What a figure is measured in, and so which way is better.
@@ -27,6 +27,24 @@ pub enum Unit {
     Ns,
     /// 1e9 bytes a second: more is faster.
     GbPerS,
+}
+
+impl Unit {
+    /// As in a column of units.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Ns => "ns",
+            Self::GbPerS => "GB/s",
+        }
+    }
+
+    /// A figure in it, as people read it.
+    pub(crate) fn written(self, figure: f64) -> String {
+        match self {
+            Self::Ns => duration(figure),
+            Self::GbPerS => format!("{} GB/s", four_digits(figure)),
+        }
+    }
 }
 
 /// Which figure it is.
@@ -105,7 +123,11 @@ impl OneRun {
         match run.latency.as_ref().zip(sorted.as_ref()) {
             Some((latency, sorted)) => {
                 let open = summary.latency.as_ref().is_some_and(LatencySummary::is_open);
-                latency_figures(&latency.processed_ns(), sorted, open, &mut figures);
+                let mean_ns = summary.latency.as_ref().and_then(|l| Some(l.processed()?.mean_ns));
+                match latency.samples.processed_in_order() {
+                    InOrder::Narrow(ns) => latency_figures(ns, sorted, mean_ns, open, &mut figures),
+                    InOrder::Wide(ns) => latency_figures(&ns, sorted, mean_ns, open, &mut figures),
+                }
                 let received = summary.latency.as_ref().and_then(|l| l.received()?.p50_ns);
                 add(&mut figures, latency_id("received", "p50", open), received.map(|ns| ns as f64), None);
                 of_deciles = deciles(sorted);
@@ -163,16 +185,21 @@ fn latency_id(phase: &str, what: &str, open: bool) -> FigureId {
     }
 }
 
-fn latency_figures(in_order: &[u64], sorted: &Sorted<u64>, open: bool, figures: &mut Vec<Figure>) {
+fn latency_figures<N: Nanoseconds>(
+    in_order: &[N],
+    sorted: &Sorted<u64>,
+    mean_ns: Option<f64>,
+    open: bool,
+    figures: &mut Vec<Figure>,
+) {
     let [p50, p90, _, p99, p99_9, _] = Percentile::REPORTED;
     for percentile in [p50, p90, p99, p99_9] {
         let value = sorted.percentile(percentile).map(|ns| ns as f64);
         let ends = ends_of_percentile(in_order, sorted, percentile);
         add(figures, latency_id("processed", &percentile.name(), open), value, ends);
     }
-    let count = in_order.len() as f64;
-    let mean = in_order.iter().map(|ns| *ns as f64).sum::<f64>() / count;
-    add(figures, latency_id("processed", "mean", open), Some(mean), ends_of_mean(in_order));
+    let ends = mean_ns.and_then(|mean_ns| ends_of_mean(in_order, mean_ns));
+    add(figures, latency_id("processed", "mean", open), mean_ns, ends);
 }
 
 /// Of a run that kept a histogram: what is left of its messages are figures without errors.

@@ -13,6 +13,11 @@ const LINE: usize = 150;
 /// Every figure's ratio with its interval; of one run a side with that of their messages, in the colour of no verdict.
 #[must_use]
 pub fn picture(comparison: &Comparison) -> Picture<'static> {
+    forest::picture(heading(comparison), comparison.figures.iter().map(row).collect())
+}
+
+/// What is compared, how the intervals are made, and what to doubt.
+pub(super) fn heading(comparison: &Comparison) -> ForestHeading {
     let [base, new] = [&comparison.base, &comparison.new].map(|side| plural(side.len() as u64, "run"));
     let interval = if comparison.is_one_a_side() {
         "Lines: what the messages of these two runs leave open, not what runs differ by".to_owned()
@@ -24,12 +29,11 @@ pub fn picture(comparison: &Comparison) -> Picture<'static> {
     // A line of a picture; the report has all of it.
     let cut = |sentence: String| sentence.chars().take(LINE).collect::<String>();
     let despite = grave.map(|difference| cut(format!("Compared despite: {}", difference.sentence())));
-    let heading = ForestHeading {
+    ForestHeading {
         title: format!("New over base: {new} over {base}"),
         facts: std::iter::once(interval).chain(despite).chain(doubtful(comparison).map(cut)).collect(),
         same_within: Some(comparison.standard.same_within).filter(|share| *share > 0.0),
-    };
-    forest::picture(heading, comparison.figures.iter().map(row).collect())
+    }
 }
 
 /// The names of the grave doubts, with how many runs each is of; the report explains them.
@@ -42,7 +46,8 @@ fn doubtful(comparison: &Comparison) -> Option<String> {
     (!names.is_empty()).then(|| format!("Runs to doubt: {}", names.join(", ")))
 }
 
-fn row(figure: &Compared) -> ForestRow {
+/// A figure with its verdict.
+pub(super) fn row(figure: &Compared) -> ForestRow {
     let (low, high) =
         figure.shown_interval().map_or((f64::NAN, f64::NAN), |interval| (interval.low, interval.high));
     let verdict = match figure.judgement.verdict {
@@ -51,5 +56,5 @@ fn row(figure: &Compared) -> ForestRow {
         Verdict::Same => ForestVerdict::Same,
         Verdict::CannotTell => ForestVerdict::CannotTell,
     };
-    ForestRow { label: figure.label(), ratio: figure.ratio, low, high, verdict }
+    ForestRow { label: figure.label(), ratio: figure.ratio, low, high, verdict, allowed: None }
 }

@@ -1,7 +1,6 @@
 //! The comparison as text of 80 columns: the verdict first, then why.
 
 use super::comparison::{Compared, Comparison, RunEntry};
-use super::one_run::Unit;
 use super::verdict::Verdict;
 use super::{doubts, percent};
 use crate::report::text::{WIDTH, duration, entry, four_digits, heading, named, plural, shown, wrapped};
@@ -59,8 +58,8 @@ fn verdict(comparison: &Comparison) -> String {
 pub(super) fn sentence(figure: &Compared) -> String {
     let medians = format!(
         "{} in base, {} in new",
-        value(figure.id.unit, figure.base_median),
-        value(figure.id.unit, figure.new_median)
+        figure.id.unit.written(figure.base_median),
+        figure.id.unit.written(figure.new_median)
     );
     let (label, ratio) = (figure.label(), four_digits(figure.ratio));
     match figure.judgement.verdict {
@@ -91,13 +90,6 @@ pub(super) fn tally(comparison: &Comparison) -> String {
          all the same.",
         parts.join(", ")
     )
-}
-
-pub(super) fn value(unit: Unit, figure: f64) -> String {
-    match unit {
-        Unit::Ns => duration(figure),
-        Unit::GbPerS => format!("{} GB/s", four_digits(figure)),
-    }
 }
 
 /// The columns of a row after its name of 16 characters.
@@ -131,7 +123,7 @@ fn table(comparison: &Comparison) -> String {
             group = &figure.id.group;
             out += &format!("  {group}\n");
         }
-        let cells = [figure.base_median, figure.new_median].map(|median| value(figure.id.unit, median));
+        let cells = [figure.base_median, figure.new_median].map(|median| figure.id.unit.written(median));
         let interval = shown(figure.shown_interval(), ends);
         let verdict = figure.judgement.verdict.word();
         out += &row(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Problem;
 use crate::error::Error;
-use crate::input::{self, CSV_NAMES};
+use crate::input;
 
 /// The files or the directory of one run.
 pub(crate) type RunPaths = Vec<PathBuf>;
@@ -55,7 +55,7 @@ fn expand_one(path: &Path) -> Result<Vec<PathBuf>, Error> {
         let found = found.map_err(|error| Error::Read { path: error.path().into(), source: error.into() })?;
         if found.is_dir() {
             runs.extend(runs_at(&found));
-        } else if found.extension().is_some_and(|extension| extension == "csv") {
+        } else if is_csv(&found) {
             // Whatever else lies beside the CSVs of a run, such as its run.json, is no run.
             runs.push(found);
         }
@@ -86,7 +86,14 @@ fn no_runs(directory: &Path) -> Error {
 }
 
 fn is_contracted(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| CSV_NAMES.iter().any(|known| name == *known))
+    path.file_name().is_some_and(input::is_contracted)
+}
+
+/// Whether a file's name is a CSV's, plain or compressed; of one that is there as both, the plain one's.
+fn is_csv(path: &Path) -> bool {
+    let ends = |path: &Path, with: &str| path.extension().is_some_and(|extension| extension == with);
+    let plain = path.with_extension("");
+    ends(path, "csv") || ends(path, "gz") && ends(&plain, "csv") && !plain.exists()
 }
 
 #[cfg(test)]
@@ -129,6 +136,26 @@ mod tests {
         let expected = vec![vec!["r/bandwidth_results.csv".to_owned(), "r/latency_results.csv".into()]];
         assert_eq!(expanded(dir.path(), &["r/*"]), Ok(expected));
         assert_eq!(expanded(dir.path(), &["one.csv", "two.csv"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn compressed_files_are_those_of_their_names() {
+        let dir = tree(&[
+            "r/latency_results.csv.gz",
+            "r/bandwidth_results.csv",
+            "r/log.gz",
+            "r/run.json",
+            "x.csv.gz",
+        ]);
+        let both = vec![vec!["r/bandwidth_results.csv".to_owned(), "r/latency_results.csv.gz".into()]];
+        for inputs in [&["r/*"][..], &["r/*.csv*"], &["r/bandwidth_results.csv", "r/latency_results.csv.gz"]]
+        {
+            assert_eq!(expanded(dir.path(), inputs), Ok(both.clone()), "{inputs:?}");
+        }
+        assert_eq!(expanded(dir.path(), &["*.gz"]), Ok(vec![vec!["x.csv.gz".to_owned()]]));
+        // Of one that is there as both, the plain one is read, as in a directory.
+        let dir = tree(&["r/latency_results.csv.gz", "r/latency_results.csv"]);
+        assert_eq!(expanded(dir.path(), &["r/*"]), Ok(vec![vec!["r/latency_results.csv".to_owned()]]));
     }
 
     #[test]

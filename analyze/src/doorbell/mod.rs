@@ -33,6 +33,10 @@ pub struct Source {
     pub runs: usize,
     /// Whether there is a run.json beside it.
     pub has_provenance: bool,
+    /// What that says of the machine.
+    pub machine: Machine,
+    /// When its run began.
+    pub started_utc: Option<String>,
     /// Why its run.json calls it dirty, if it does.
     pub dirty: Option<String>,
     /// Whether most of its messages were sent late: after the next was due, or at less than the rate asked for. They
@@ -40,7 +44,27 @@ pub struct Source {
     pub is_backlogged: bool,
 }
 
+/// What ways to wait must share to be set side by side; `None` where run.json does not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// What executed the guest; `None` of two processes of the host, too, such as those of the floor.
+    pub accelerator: Option<String>,
+    /// The host's CPU.
+    pub cpu: Option<String>,
+}
+
 impl Doorbells {
+    /// The different values of `of` in all files that have one, in their order.
+    pub fn distinct<'a>(&'a self, of: fn(&'a Machine) -> Option<&'a String>) -> Vec<&'a str> {
+        let mut values: Vec<&str> = Vec::new();
+        for value in self.sources.iter().filter_map(|source| of(&source.machine)) {
+            if !values.contains(&value.as_str()) {
+                values.push(value);
+            }
+        }
+        values
+    }
+
     /// Of `files`; `None` if there are none.
     #[must_use]
     pub fn of(files: &[DoorbellFile]) -> Option<Self> {
@@ -100,6 +124,11 @@ impl Source {
             path: file.path.display().to_string(),
             runs: file.runs.len(),
             has_provenance: run.is_some(),
+            machine: Machine {
+                accelerator: run.and_then(|run| run.vm.as_ref()?.accelerator.as_ref()?.effective.clone()),
+                cpu: run.and_then(|run| run.host.as_ref()?.cpu_model.clone()),
+            },
+            started_utc: run.and_then(|run| run.started_utc.clone()),
             dirty: run.filter(|run| run.is_dirty()).map(reasons),
             is_backlogged: run.and_then(|run| run.latency.as_ref()).is_some_and(is_backlogged),
         }

@@ -57,6 +57,9 @@ impl Doubt {
             Self::ZeroRtt(_) | Self::HugeRtt(_) | Self::OutOfOrder(_) => {
                 "Look at these rows: whatever wrote them has an error."
             }
+            Self::TimesDisagree { .. } => {
+                "Find out which column is right before you quote these times: whatever wrote the file, or changed it, has an error."
+            }
             Self::RatesDisagree { .. } => "Do not use that column.",
             Self::Unverified { .. } => {
                 "Repeat it with --verify xxh3, perhaps of every tenth frame only (--verify-every 10)."
@@ -121,6 +124,7 @@ mod tests {
             Doubt::ZeroRtt(1),
             Doubt::HugeRtt(1),
             Doubt::OutOfOrder(1),
+            Doubt::TimesDisagree { count: 1, first: 2 },
             Doubt::RatesDisagree { count: 1, line: 2 },
             Doubt::Unverified { count: 1, of: 2, on_purpose: true },
             Doubt::Tcg,

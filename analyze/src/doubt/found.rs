@@ -154,6 +154,10 @@ fn of_latency(run: &Run, summary: &RunSummary, odd: &OddRows) -> Vec<Doubt> {
             doubts.push(doubt(count));
         }
     }
+    let disagreeing = run.latency.as_ref().map(|latency| latency.disagreeing).unwrap_or_default();
+    if disagreeing.count > 0 {
+        doubts.push(Doubt::TimesDisagree { count: disagreeing.count, first: disagreeing.first });
+    }
     doubts
 }
 
@@ -195,7 +199,7 @@ mod tests {
     use super::super::Severity;
     use super::*;
     use crate::analysis::Analyzed;
-    use crate::input::{Failures, Places, Sample};
+    use crate::input::{Disagreeing, Failures, Places, Sample};
 
     fn doubts_of(samples_ns: &[u64]) -> Vec<Doubt> {
         let sample = |(i, ns): (usize, &u64)| Sample {
@@ -207,8 +211,13 @@ mod tests {
             to_host_ns: None,
         };
         let samples = samples_ns.iter().enumerate().map(sample).collect();
-        let latency =
-            Latency { path: "l.csv".into(), samples, failures: Failures::default(), gaps: Places::default() };
+        let latency = Latency {
+            path: "l.csv".into(),
+            samples,
+            failures: Failures::default(),
+            gaps: Places::default(),
+            disagreeing: Disagreeing::default(),
+        };
         let run = Run { directory: "r".into(), provenance: None, latency: Some(latency), bandwidth: None };
         Analyzed::of(run).doubts
     }

@@ -108,6 +108,13 @@ pub enum Doubt {
     HugeRtt(u64),
     /// Rows whose RECEIVED came after their PROCESSED.
     OutOfOrder(u64),
+    /// The file's times in microseconds are not those in nanoseconds.
+    TimesDisagree {
+        /// How many rows.
+        count: u64,
+        /// Iteration of the first.
+        first: u64,
+    },
     /// The file's own bandwidth column is not what its bytes and nanoseconds give.
     RatesDisagree {
         /// How many rows.
@@ -199,6 +206,7 @@ impl Doubt {
             Self::ZeroRtt(_) => "zero_rtt",
             Self::HugeRtt(_) => "huge_rtt",
             Self::OutOfOrder(_) => "out_of_order",
+            Self::TimesDisagree { .. } => "times_disagree",
             Self::RatesDisagree { .. } => "rates_disagree",
             Self::Unverified { .. } => "unverified",
             Self::Tcg => "tcg",

@@ -97,6 +97,12 @@ impl fmt::Display for Doubt {
             Self::OutOfOrder(count) => {
                 write!(f, "NOT BELIEVABLE: {} with RECEIVED after PROCESSED.", plural(*count, "row"))
             }
+            Self::TimesDisagree { count, first } => write!(
+                f,
+                "DISAGREEMENT: latency_us of {} (the first of iteration {first}) is not latency_ns / 1000; the figures below are of \
+                 latency_ns.",
+                plural(*count, "row")
+            ),
             Self::RatesDisagree { count, line } => write!(
                 f,
                 "DISAGREEMENT: bandwidth_gbps of {} (the first on line {line}) is not test_size_bytes / duration_ns in \

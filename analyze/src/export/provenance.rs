@@ -6,7 +6,7 @@ use std::path::Path;
 
 use polars::prelude::{AnyValue, Column, DataType, PlSmallStr, Scalar};
 
-use crate::input::RunJson;
+use crate::input::{Interference, RunJson};
 
 /// A column without its length.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub(super) fn columns(directory: &Path, run: &RunJson) -> Vec<Constant> {
         Constant::text("run_session", run.session.as_deref()),
         Constant::text("run_started_utc", run.started_utc.as_deref()),
         Constant::flag("run_completed", run.completed),
-        Constant::flag("run_dirty", run.interference.as_ref().and_then(|seen| seen.dirty)),
+        Constant::flag("run_dirty", run.interference.as_ref().and_then(Interference::is_dirty)),
         Constant::text("run_load", run.load_label()),
         Constant::text("run_tool_version", tool.and_then(|tool| tool.version.as_deref())),
         Constant::text("run_git_revision", tool.and_then(|tool| tool.git_revision.as_deref())),

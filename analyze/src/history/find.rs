@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::LeftOut;
 use crate::compare_runs::one_run::OneRun;
-use crate::compare_runs::sides;
+use crate::compare_runs::sides::{self, RunPaths};
 use crate::error::Error;
 use crate::input;
 use crate::interrupt::Interrupt;
@@ -20,27 +20,28 @@ const DEPTH: usize = 4;
 /// # Errors
 /// When a path is absent or matches nothing, and once interrupted.
 pub(super) fn find(paths: &[PathBuf], interrupt: &Interrupt) -> Result<(Vec<OneRun>, Vec<LeftOut>), Error> {
-    let mut directories: Vec<PathBuf> = Vec::new();
+    let mut found: Vec<RunPaths> = Vec::new();
     for path in paths {
         if path.is_dir() {
-            below(path, DEPTH, &mut directories);
+            below(path, DEPTH, &mut found);
         } else {
-            directories.extend(sides::expand(std::slice::from_ref(path))?.into_iter().flatten());
+            found.extend(sides::expand(std::slice::from_ref(path))?);
         }
     }
     let (mut runs, mut left_out): (Vec<OneRun>, Vec<LeftOut>) = (Vec::new(), Vec::new());
     let mut seen = Vec::new();
-    for path in directories {
+    for of_run in found {
         interrupt.check()?;
         // A link such as `latest` names a run that is there anyway.
-        let canonical = fs::canonicalize(&path).ok();
+        let path = &of_run[0];
+        let canonical = fs::canonicalize(path).ok();
         if canonical.is_some() && seen.contains(&canonical) {
             continue;
         }
         seen.push(canonical);
         let mut leave_out = |why: String| left_out.push(LeftOut { run: path.display().to_string(), why });
-        let run = match input::read_run(std::slice::from_ref(&path)) {
-            Ok(run) => OneRun::of(&run, &path),
+        let run = match input::read_run(&of_run) {
+            Ok(run) => OneRun::of(&run, path),
             Err(error) => {
                 // The whole chain in one line, which begins with the file.
                 leave_out(format!("{:#}", anyhow::Error::from(error)));
@@ -61,9 +62,9 @@ pub(super) fn find(paths: &[PathBuf], interrupt: &Interrupt) -> Result<(Vec<OneR
     Ok((runs, left_out))
 }
 
-fn below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+fn below(directory: &Path, depth: usize, found: &mut Vec<RunPaths>) {
     if input::is_run_directory(directory) {
-        found.push(directory.into());
+        found.push(vec![directory.into()]);
         return;
     }
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

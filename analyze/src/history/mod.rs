@@ -1,7 +1,9 @@
 //! `analyze history`: a folder of runs over time, and where they changed.
 //!
-//! `find` reads the runs, `series` sorts them by what they were taken on and looks for changes.
+//! `find` reads the runs, `series` sorts them by what they were taken on and looks for changes, `document` and
+//! `report` show them.
 
+mod document;
 mod find;
 mod picture;
 mod report;
@@ -14,11 +16,10 @@ use serde::Serialize;
 pub use series::{Change, Point, Series, Setting};
 
 use crate::answer::Answer;
-use crate::charts::{self, Pictures};
 use crate::compare_runs::{OneRun, Problem, percent};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::output::{self, Artifact};
+use crate::report::forms::OutputArgs;
 
 /// What is watched unless something else is asked for; runs of frames have none of these.
 const USUAL_FIGURES: [&str; 2] = ["p50", "p99"];
@@ -37,8 +38,8 @@ Runs are sorted by when they began, as run.json says. Those alike in
 accelerator, CPU, QEMU, mapping, loop and all else that moves the figures are
 one series. Runs without run.json or figures are named and left out.
 
-Written with --out: history.json, history.txt and history_trend.png, which
-draws each figure over time with its changes.
+Written with --out: history.json, history.txt, history.html and
+history_trend.png, which draws each figure over time with its changes.
 
 Exit status: 0 done, whether there are changes or not, 1 could not be done,
 2 wrong usage, 130 interrupted.";
@@ -64,18 +65,9 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 
-    /// Where to write history.json, history.txt and the trend chart; created if
-    /// absent
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Files of the chart: png, svg or both
-    #[arg(long, value_name = "FORMAT", default_value = "png", hide_possible_values = true)]
-    pub pictures: Pictures,
-
-    /// Print history.json instead of the report
-    #[arg(long)]
-    pub json: bool,
+    /// What is written and printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// What is looked for.
@@ -138,24 +130,7 @@ pub fn run(args: &Args, interrupt: &Interrupt) -> Result<Answer, Error> {
         series: series::series(&runs, &watch),
         left_out,
     };
-    let report = report::render(&history);
-    let path = args.out.clone().unwrap_or_default().join("history.json");
-    let json = serde_json::to_string_pretty(&history)
-        .map_err(|error| Error::Write { path, source: error.into() })?
-        + "\n";
-    let note = match &args.out {
-        None => None,
-        Some(out) => {
-            let mut artifacts = vec![
-                Artifact { name: "history.txt", bytes: report.clone().into_bytes() },
-                Artifact { name: "history.json", bytes: json.clone().into_bytes() },
-            ];
-            artifacts.extend(charts::artifacts(&[picture::picture(&history)], args.pictures, interrupt)?);
-            let written = output::write_all(out, &artifacts, interrupt)?;
-            (!args.json).then(|| format!("wrote {} files to {}", written.len(), out.display()))
-        }
-    };
-    Ok(Answer { stdout: if args.json { json } else { report }, note, exit_code: 0 })
+    args.output.answer(&history, ["history.txt", "history.json", "history.html"], interrupt)
 }
 
 /// The figures to watch. One that was asked for by name and that no run has would look like one that never changed.

@@ -46,9 +46,7 @@ fn not_drawn(all: &[Series]) -> Option<String> {
         _ => format!(", among them all of {series} of {} series", all.len()),
     };
     let left = plural(trends as u64, "trend");
-    (trends > 0).then(|| {
-        format!("NOT DRAWN: {left}{whole}; history.txt and history.json have them, --figure chooses")
-    })
+    (trends > 0).then(|| format!("NOT DRAWN: {left}{whole}; the tables have them, --figure chooses"))
 }
 
 fn trend(series: &Series, place: usize, id: &FigureId, name: String) -> Trend {

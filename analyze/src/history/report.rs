@@ -4,7 +4,7 @@ use super::History;
 use super::series::{Change, Point, Series};
 use crate::compare_runs::conditions::NOT_RECORDED;
 use crate::compare_runs::{Unit, percent};
-use crate::report::text::{WIDTH, duration, four_digits, heading, plural, shown, wrapped};
+use crate::report::text::{WIDTH, four_digits, heading, plural, shown, wrapped};
 use crate::stats::change_points::LEAST_SERIES;
 
 /// Width of a figure's column.
@@ -17,9 +17,7 @@ const FIGURES: usize = 3;
 pub(super) fn render(history: &History) -> String {
     let rule = "=".repeat(WIDTH);
     let mut out = format!("{rule}\nIVSHMEM HISTORY\n{rule}\n");
-    let count: usize = history.series.iter().map(|series| series.runs.len()).sum();
-    let (runs, settings) = (plural(count as u64, "run"), plural(history.series.len() as u64, "setting"));
-    out += &wrapped("  ", &format!("{runs} of {settings}. {}", summary(history)));
+    out += &wrapped("  ", &format!("{} {}", of_runs(history), summary(history)));
     for (index, series) in history.series.iter().enumerate() {
         out += &heading(&format!("SERIES {} · {}", index + 1, title(series, &history.series)));
         out += &table(series);
@@ -33,16 +31,22 @@ pub(super) fn render(history: &History) -> String {
             .collect::<String>();
     }
     out += &heading("HOW TO READ THIS");
-    out += &notes(history);
-    out
+    out + &notes(history).iter().map(|note| wrapped("  - ", note)).collect::<String>()
 }
 
 /// An error begins with its file, which most often lies in the run's directory.
-fn left_out(run: &str, why: &str) -> String {
+pub(super) fn left_out(run: &str, why: &str) -> String {
     if why.starts_with(run) { why.into() } else { format!("{run}: {why}") }
 }
 
-fn summary(history: &History) -> String {
+/// How many runs there are, and of how many settings.
+pub(super) fn of_runs(history: &History) -> String {
+    let count: usize = history.series.iter().map(|series| series.runs.len()).sum();
+    let (runs, settings) = (plural(count as u64, "run"), plural(history.series.len() as u64, "setting"));
+    format!("{runs} of {settings}.")
+}
+
+pub(super) fn summary(history: &History) -> String {
     let changes: usize = history.series.iter().map(|series| series.changes.len()).sum();
     match changes {
         0 => "No change.".into(),
@@ -98,8 +102,7 @@ fn table(series: &Series) -> String {
         out += &wrapped("  - ", &format!("{more} more in the JSON; choose with --figure."));
     }
     if series.is_short {
-        let least = format!("Fewer than {LEAST_SERIES} runs: a change could not be told from chance.");
-        out += &wrapped("  - ", &least);
+        out += &wrapped("  - ", &short());
     }
     let doubtful: Vec<&Point> = series.runs.iter().filter(|point| !point.doubts.is_empty()).collect();
     if let Some(first) = doubtful.first() {
@@ -109,15 +112,13 @@ fn table(series: &Series) -> String {
     out
 }
 
-fn cell(point: &Point, place: usize, unit: Unit) -> String {
-    shown(point.values[place], |figure| value(unit, figure))
+/// What is said of a series that `is_short`.
+pub(super) fn short() -> String {
+    format!("Fewer than {LEAST_SERIES} runs: a change could not be told from chance.")
 }
 
-fn value(unit: Unit, figure: f64) -> String {
-    match unit {
-        Unit::Ns => duration(figure),
-        Unit::GbPerS => format!("{} GB/s", four_digits(figure)),
-    }
+fn cell(point: &Point, place: usize, unit: Unit) -> String {
+    shown(point.values[place], |figure| unit.written(figure))
 }
 
 /// With the revision where it is another than that of the run before: else it is no reason for the change.
@@ -125,19 +126,24 @@ fn changed(change: &Change, before: Option<&Point>, first: &Point) -> String {
     let known = before.and_then(|point| point.git_revision.as_ref());
     let new = first.git_revision.as_ref().filter(|revision| Some(*revision) != known);
     let revision = new.map_or_else(String::new, |revision| format!(", revision {revision}"));
-    let word = match change.unit {
-        Unit::Ns if change.ratio > 1.0 => "slower",
-        Unit::GbPerS if change.ratio < 1.0 => "slower",
-        _ => "faster",
-    };
+    let word = word(change);
     format!(
         "{} changed: {word}, {} to {}, {} times, p = {:.3}{revision}",
         change.figure,
-        value(change.unit, change.before),
-        value(change.unit, change.after),
+        change.unit.written(change.before),
+        change.unit.written(change.after),
         four_digits(change.ratio),
         change.p_value
     )
+}
+
+/// Which way a figure changed.
+pub(super) fn word(change: &Change) -> &'static str {
+    match change.unit {
+        Unit::Ns if change.ratio > 1.0 => "slower",
+        Unit::GbPerS if change.ratio < 1.0 => "slower",
+        _ => "faster",
+    }
 }
 
 /// The end of a path, which tells runs of one folder apart.
@@ -149,9 +155,9 @@ fn tail(path: &str, width: usize) -> String {
     std::iter::once('…').chain(path.chars().skip(length + 1 - width)).collect()
 }
 
-fn notes(history: &History) -> String {
+pub(super) fn notes(history: &History) -> [String; 2] {
     let alarm = percent::shown(history.alarm);
-    let notes = [
+    [
         "A series holds runs that are alike in all that moves the figures, in the order of the times they began at."
             .to_owned(),
         format!(
@@ -159,6 +165,5 @@ fn notes(history: &History) -> String {
              the same runs in random order could be cut as well. A figure that never changed shows a change in up to \
              {alarm} of all series. The times are medians between changes."
         ),
-    ];
-    notes.iter().map(|note| wrapped("  - ", note)).collect()
+    ]
 }

@@ -53,6 +53,9 @@ pub struct Point {
     pub ends: Vec<Option<Ends>>,
     /// What makes it doubtful.
     pub doubts: Vec<&'static str>,
+    /// How grave the gravest of that is.
+    #[serde(skip)]
+    pub gravest: Option<Severity>,
 }
 
 /// A figure that changed.
@@ -116,6 +119,7 @@ impl Point {
             values: figures.iter().map(|id| run.figure(&id.name).map(|figure| figure.value)).collect(),
             ends: figures.iter().map(|id| run.figure(&id.name)?.ends).collect(),
             doubts: run.doubts.iter().filter(grave).map(Doubt::code).collect(),
+            gravest: run.doubts.iter().filter(grave).map(Doubt::severity).min(),
         }
     }
 }

@@ -9,12 +9,13 @@ mod tables;
 
 use crate::analysis::{Analysis, Analyzed};
 use crate::charts::{FONT_CSS, Picture};
+use crate::doubt::Severity;
 use crate::error::Error;
 use crate::report::concern::{self, Concern};
 use crate::report::document::{Section, sections};
 use crate::report::figures::Figures;
 use crate::report::verdict::Verdict;
-use crate::report::{notes, provenance};
+use crate::report::{first_of, notes, provenance};
 use escape::escaped;
 
 const STYLE: &str = include_str!("report.css");
@@ -25,8 +26,9 @@ const SCRIPT: &str = include_str!("report.js");
 const SCRIPT_SHA256: &str = include_str!("report.js.sha256");
 
 /// Where charts go, by the beginning of their name; any other goes to the end.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("comparison", "figures"),
+    ("history", "changes"),
     ("latency", "latency"),
     ("doorbell", "doorbells"),
     ("bandwidth", "bandwidth"),
@@ -36,11 +38,14 @@ const PLACES: [(&str, &str); 6] = [
 
 /// What a page is filled with.
 pub(crate) struct Page {
+    /// Without the tool's name.
     pub(crate) title: String,
     /// What it is about: names, each with a path and more.
     pub(crate) about: Vec<[String; 3]>,
     /// What happened, and whether to believe it.
     pub(crate) verdict: [String; 2],
+    /// How grave that is by itself, if it is.
+    pub(crate) severity: Option<Severity>,
     pub(crate) concerns: Vec<Concern>,
     pub(crate) sections: Vec<Section>,
     pub(crate) notes: Vec<String>,
@@ -54,11 +59,14 @@ pub(crate) struct Page {
 /// [`Error::Draw`] naming the picture.
 pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) -> Result<String, Error> {
     let verdict = Verdict::of(analysis);
+    // Of the main run only, which is the first.
+    let first = std::iter::once(first_of(analysis)).chain(std::iter::repeat(None));
     let folded: String = analysis.runs().map(of_provenance).collect();
     Page {
         title: title(analysis),
-        about: analysis.runs().map(about).collect(),
+        about: analysis.runs().zip(first).map(|(analyzed, first)| about(analyzed, first)).collect(),
         verdict: [verdict.happened, verdict.belief],
+        severity: None,
         concerns: concern::all(analysis),
         sections: sections(analysis, figures),
         notes: notes(analysis).into_iter().map(str::to_owned).collect(),
@@ -70,8 +78,8 @@ pub fn render(analysis: &Analysis, figures: &Figures, charts: &[Picture<'_>]) ->
 impl Page {
     /// The page, with each chart in the section that its name begins with, or at the end.
     pub(crate) fn render(&self, charts: &[Picture<'_>]) -> Result<String, Error> {
-        let title = escaped(&self.title);
-        let mut body = self.header();
+        let title = escaped(&format!("ivshmem: {}", self.title));
+        let mut body = self.header(&title);
         body += &self.verdict();
         body += &self.doubts();
         body += &self.contents();
@@ -92,23 +100,22 @@ impl Page {
         Ok(page(&title, &body))
     }
 
-    fn header(&self) -> String {
+    fn header(&self, title: &str) -> String {
         let line = |[name, path, more]: &[String; 3]| {
             let [name, path, more] = [name, path, more].map(|text| escaped(text));
             format!("<li>{name}: <code>{path}</code>{more}</li>\n")
         };
         let lines: String = self.about.iter().map(line).collect();
-        let title = escaped(&self.title);
         format!("<header>\n<h1>{title}</h1>\n<ul class=\"runs\">\n{lines}</ul>\n</header>\n")
     }
 
     fn verdict(&self) -> String {
-        let gravest = self.concerns.iter().map(|concern| concern.severity).min();
+        let gravest = self.concerns.iter().map(|concern| concern.severity).chain(self.severity).min();
         let level = gravest.map_or("clean", concern::name);
         let [happened, belief] = self.verdict.each_ref().map(|text| escaped(text));
+        let belief = if belief.is_empty() { belief } else { format!("<p class=\"belief\">{belief}</p>\n") };
         format!(
-            "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n\
-             <p class=\"belief\">{belief}</p>\n</section>\n"
+            "<section id=\"verdict\" class=\"{level}\" aria-label=\"Verdict\">\n<p>{happened}</p>\n{belief}</section>\n"
         )
     }
 
@@ -170,20 +177,20 @@ fn title(analysis: &Analysis) -> String {
     let main = analysis.main.title();
     let summary = &analysis.main.summary;
     if analysis.doorbells.is_some() && summary.latency.is_none() && summary.bandwidth.is_none() {
-        return "ivshmem: doorbells".into();
+        return "doorbells".into();
     }
     match &analysis.baseline {
-        Some(baseline) => format!("ivshmem: {main} beside {}", baseline.title()),
-        None => format!("ivshmem: {main}"),
+        Some(baseline) => format!("{main} beside {}", baseline.title()),
+        None => main,
     }
 }
 
 /// A run's name, its directory, and when it was taken.
-fn about(analyzed: &Analyzed) -> [String; 3] {
+fn about(analyzed: &Analyzed, first: Option<String>) -> [String; 3] {
     let json = analyzed.run.provenance.as_ref().map(|provenance| &provenance.run);
     let taken = json.and_then(|run| run.started_utc.as_ref());
     let taken = taken.map_or_else(String::new, |utc| format!(", taken {utc}"));
-    [analyzed.title(), analyzed.summary.directory.clone(), taken]
+    [analyzed.title(), analyzed.summary.directory.clone(), taken + &first.unwrap_or_default()]
 }
 
 fn place(chart: &Picture<'_>) -> Option<&'static str> {

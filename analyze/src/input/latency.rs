@@ -21,6 +21,27 @@ pub struct Latency {
     pub failures: Failures,
     /// Gaps in the iteration column: messages the prototype lost, which left no row.
     pub gaps: Places,
+    /// Ok rows whose `latency_us` is another time than their `latency_ns`.
+    pub disagreeing: Disagreeing,
+}
+
+/// Rows that contradict themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disagreeing {
+    /// How many.
+    pub count: u64,
+    /// Iteration of the first.
+    pub first: u64,
+}
+
+impl Disagreeing {
+    /// Adds those behind these.
+    fn add(&mut self, later: Self) {
+        if self.count == 0 {
+            self.first = later.first;
+        }
+        self.count += later.count;
+    }
 }
 
 /// Rows that follow each other.
@@ -29,6 +50,7 @@ struct Rows {
     samples: Samples,
     failures: Failures,
     gaps: Places,
+    disagreeing: Disagreeing,
     /// Iteration of the first.
     first: u64,
     /// The iteration that leaves no gap; `None` before any row.
@@ -64,6 +86,7 @@ impl Rows {
         self.skip_to(later.first);
         later.gaps.iter().for_each(|gap| self.gaps.add(*gap));
         self.samples.append(&later.samples);
+        self.disagreeing.add(later.disagreeing);
         self.expected = Some(expected);
         true
     }
@@ -94,6 +117,9 @@ impl Take for Rows {
             self.failures.add(iteration, status);
             return Ok(());
         };
+        if row.disagrees() {
+            self.disagreeing.add(Disagreeing { count: 1, first: iteration });
+        }
         self.samples.push(&Sample {
             iteration,
             processed_ns,
@@ -118,8 +144,8 @@ impl Latency {
             reader.read(block, part, &mut all, Rows::join, is_last)
         })?;
         reader.end()?;
-        let Rows { samples, failures, gaps, .. } = all;
-        Ok(Self { path, samples, failures, gaps })
+        let Rows { samples, failures, gaps, disagreeing, .. } = all;
+        Ok(Self { path, samples, failures, gaps, disagreeing })
     }
 
     /// Rows in the file.
@@ -132,18 +158,6 @@ impl Latency {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.gaps.count()
-    }
-
-    /// Times to PROCESSED of the ok rows, in nanoseconds, in the order of the file.
-    #[must_use]
-    pub fn processed_ns(&self) -> Vec<u64> {
-        self.samples.processed_ns().collect()
-    }
-
-    /// Times to RECEIVED of those ok rows that have one, in nanoseconds.
-    #[must_use]
-    pub fn received_ns(&self) -> Vec<u64> {
-        self.samples.received_ns().collect()
     }
 }
 
@@ -165,7 +179,7 @@ mod tests {
         let gaps: Vec<Gap> = latency.gaps.iter().copied().collect();
         assert_eq!(gaps, [Gap { first: 1, last: 2 }, Gap { first: 5, last: 8 }]);
         assert_eq!((latency.lost(), latency.rows()), (6, 3));
-        assert_eq!(latency.processed_ns(), [100, 110, 120]);
+        assert_eq!(latency.samples.processed_ns().collect::<Vec<_>>(), [100, 110, 120]);
     }
 
     #[test]
@@ -181,7 +195,7 @@ mod tests {
             parse(&format!("{header}1,130,0.13,98,ok\n2,,,,timeout_received\n3,140,0.14,,ok\n")).unwrap();
         assert_eq!(latency.failures.places.iter().copied().collect::<Vec<_>>(), [Gap { first: 2, last: 2 }]);
         assert_eq!(latency.failures.by_status, [("timeout_received".to_owned(), 1)].into());
-        assert_eq!(latency.received_ns(), [98]);
+        assert_eq!(latency.samples.received_ns().collect::<Vec<_>>(), [98]);
         assert_eq!(latency.lost(), 0);
         assert!(parse(&format!("{header}1,,,98,ok\n")).unwrap_err().contains("column latency_ns: empty"));
         assert!(parse(&format!("{header}1,1,0,98,\n")).unwrap_err().contains("column status: empty"));
@@ -201,6 +215,19 @@ mod tests {
         assert_eq!((second.send_delay_ns, second.to_guest_ns, second.to_host_ns), (None, None, None));
         let old = parse("iteration,latency_ns,latency_us\n1,100,0.1\n").unwrap();
         assert_eq!(old.samples.iter().next().unwrap().to_guest_ns, None);
+    }
+
+    #[test]
+    fn rows_whose_columns_of_time_disagree_are_counted() {
+        let header = "iteration,latency_ns,latency_us,received_ns,status\n";
+        let rows = "1,130,0.130,98,ok\n2,130,0.13,,ok\n3,130,,98,ok\n4,130,130.0,98,ok\n5,,9,,timeout_received\n6,130,1,98,ok\n7,130,\"9\",98,ok\n";
+        let latency = parse(&format!("{header}{rows}")).unwrap();
+        assert_eq!(latency.disagreeing, Disagreeing { count: 3, first: 4 });
+        // In any order of the columns, and wherever blocks of a long file are cut.
+        let long: String =
+            (1..60_000).map(|i| format!("{i},{},130\n", if i < 40_000 { "0.13" } else { "0.14" })).collect();
+        let latency = parse(&format!("iteration,latency_us,latency_ns\n{long}")).unwrap();
+        assert_eq!(latency.disagreeing, Disagreeing { count: 20_000, first: 40_000 });
     }
 
     #[test]
@@ -241,7 +268,7 @@ mod tests {
     fn columns_nobody_contracted_may_hold_anything() {
         let rows =
             "iteration,note,latency_ns,latency_us\n1,\"a, \"\"b\"\"\",100,0.1\n2,5\" disk,110,0.1\n3,,120,\n";
-        assert_eq!(parse(rows).unwrap().processed_ns(), [100, 110, 120]);
+        assert_eq!(parse(rows).unwrap().samples.processed_ns().collect::<Vec<_>>(), [100, 110, 120]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod frames;
 mod header;
 mod kind;
 mod latency;
+mod micros;
 mod places;
 mod plan;
 mod roof;
@@ -22,13 +23,14 @@ mod table;
 mod text;
 mod workers;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use bandwidth::{Bandwidth, DROPPED, Frame, Mismatch, Transfer};
 pub use doorbell::{DoorbellFile, DoorbellRun, DoorbellSample, DoorbellSetup, RunWide};
 pub(crate) use frames::Frames;
-pub use latency::Latency;
+pub use latency::{Disagreeing, Latency};
 pub use places::{Failures, Gap, Places};
 pub use plan::{BandwidthPlan, LatencyPlan, OneWayFigures, OneWayPlan, RttFigures};
 pub use roof::{KernelsAtSize, Roof, RoofSide, RoofSize};
@@ -254,9 +256,8 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !found.is_empty() || Provenance::read(&input.join("run.json"))?.is_some_and(|p| p.run.is_histogram()) {
         return Ok(found);
     }
-    let broadcast = input.join(BROADCAST_NAME);
-    if broadcast.exists() {
-        return Err(Error::Broadcast { path: broadcast });
+    if let Some(path) = plain_or_compressed(input, BROADCAST_NAME) {
+        return Err(Error::Broadcast { path });
     }
     let entries = fs::read_dir(input).map_err(|source| Error::Read { path: input.into(), source })?;
     let mut nested: Vec<_> =
@@ -267,11 +268,18 @@ fn csv_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// The CSVs of contracted names in `directory`; of a file that is there plain and compressed, the plain one.
 pub(crate) fn contracted(directory: &Path) -> Vec<PathBuf> {
-    let one = |name: &&str| {
-        let plain = directory.join(name);
-        [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.exists())
-    };
-    CSV_NAMES.iter().filter_map(one).collect()
+    CSV_NAMES.iter().filter_map(|name| plain_or_compressed(directory, name)).collect()
+}
+
+fn plain_or_compressed(directory: &Path, name: &str) -> Option<PathBuf> {
+    let plain = directory.join(name);
+    [plain.with_extension("csv.gz"), plain].into_iter().rfind(|path| path.exists())
+}
+
+/// Whether `name` is a contracted one, plain or compressed.
+pub(crate) fn is_contracted(name: &OsStr) -> bool {
+    let name = name.to_str().map(|name| name.strip_suffix(".gz").unwrap_or(name));
+    name.is_some_and(|name| CSV_NAMES.contains(&name))
 }
 
 fn directory_of(file: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::header::Header;
 use super::kind::ColumnType;
+use super::micros::Micros;
 use super::status;
 use super::text::not_text;
 use crate::error::Error;
@@ -19,6 +20,7 @@ const SAFE_DIGITS: usize = 19;
 pub(super) struct Row {
     counts: [Option<u64>; 4],
     signed: [Option<i64>; 2],
+    micros: Micros,
     /// Whether its status is another than ok.
     pub(super) is_failed: bool,
 }
@@ -38,6 +40,10 @@ impl Row {
     }
     pub(super) fn send_delay_ns(self) -> Option<u64> {
         self.counts[3]
+    }
+    /// Whether the time to PROCESSED is another in microseconds, beyond what rounding makes.
+    pub(super) fn disagrees(self) -> bool {
+        self.processed_ns().is_some_and(|ns| self.micros.is_other_than(ns))
     }
     pub(super) fn to_guest_ns(self) -> Option<i64> {
         self.signed[0]
@@ -67,6 +73,8 @@ pub(super) enum Role {
     Count(usize),
     /// Kept, at this place of [`Row::signed`].
     Signed(usize),
+    /// The time to PROCESSED again, to be compared with the other.
+    Micros,
     /// A number that is checked and not kept.
     Checked(ColumnType),
     Status,
@@ -81,6 +89,7 @@ impl Role {
             (Some(place), _, _) => Self::Count(place),
             (_, Some(place), _) => Self::Signed(place),
             _ if column == "status" => Self::Status,
+            _ if column == "latency_us" => Self::Micros,
             (_, _, ColumnType::Text) => Self::Foreign,
             (_, _, column_type) => Self::Checked(column_type),
         }
@@ -91,6 +100,7 @@ impl Role {
             Self::Count(_) => ColumnType::Count,
             Self::Signed(_) => ColumnType::Signed,
             Self::Checked(column_type) => column_type,
+            Self::Micros => ColumnType::Real,
             Self::Status | Self::Foreign => ColumnType::Text,
         }
     }
@@ -226,6 +236,7 @@ impl RowReader {
                     row.is_failed = !ok.map_err(|why| self.value("status", why.into()))?;
                     field.clone_into(&mut self.status);
                 }
+                Role::Micros => row.micros = Micros::of(field),
                 Role::Checked(_) | Role::Foreign => {}
             }
         }
@@ -289,6 +300,11 @@ impl Role {
                 row.signed[place] = if positive.is_some() { value.map(|value| -value) } else { value };
                 Some(rest)
             }
+            Self::Micros => {
+                let (micros, rest) = Micros::plain(text)?;
+                row.micros = micros;
+                Some(rest)
+            }
             Self::Checked(ColumnType::Real) => {
                 let rest = digits(text);
                 let Some(fraction) = rest.strip_prefix(b".") else { return Some(rest) };
@@ -310,7 +326,7 @@ impl Role {
 /// The whole number that `text` begins with, if it has digits, and what is behind it; `None` if it may not fit, or there is no
 /// text.
 #[inline]
-fn whole(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
+pub(super) fn whole(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
     // A column that is empty in one row is so in most.
     if !text.first()?.is_ascii_digit() {
         return Some((None, text));

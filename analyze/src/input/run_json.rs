@@ -238,6 +238,15 @@ pub struct Interference {
     pub throttle_events: Option<u64>,
 }
 
+impl Interference {
+    /// Whether it was too much; `None` if that is not said. host-writer writes a reason for each disturbance that is, so a file
+    /// with a reason says it, whatever else was cut out of it.
+    #[must_use]
+    pub fn is_dirty(&self) -> Option<bool> {
+        if self.reasons.as_ref().is_some_and(|reasons| !reasons.is_empty()) { Some(true) } else { self.dirty }
+    }
+}
+
 impl Provenance {
     /// Reads `path`; `None` if there is no such file.
     ///
@@ -320,7 +329,7 @@ impl RunJson {
     /// Whether the run was disturbed too much.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.interference.as_ref().and_then(|i| i.dirty) == Some(true)
+        self.interference.as_ref().and_then(Interference::is_dirty) == Some(true)
     }
 }
 
@@ -344,6 +353,17 @@ mod tests {
         assert_eq!(provenance.verbatim["later"][0], 1);
         let absent = Path::new("/nonexistent/run.json");
         assert!(Provenance::read(absent).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_run_is_dirty_by_the_word_or_by_a_reason() {
+        let dirty = |interference: &str| {
+            let json = format!(r#"{{"schema":"ivshmem-run/1","interference":{interference}}}"#);
+            read(&json).unwrap().unwrap().run.is_dirty()
+        };
+        assert!(dirty(r#"{"dirty":true,"reasons":["x"]}"#) && dirty(r#"{"dirty":true}"#));
+        assert!(dirty(r#"{"reasons":["x"]}"#) && dirty(r#"{"dirty":false,"reasons":["x"]}"#));
+        assert!(!dirty(r#"{"dirty":false,"reasons":[]}"#) && !dirty("{}") && !dirty("null"));
     }
 
     #[test]

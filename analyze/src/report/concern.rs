@@ -28,7 +28,8 @@ pub fn all(analysis: &Analysis) -> Vec<Concern> {
             advice: doubt.advice(),
         })
     });
-    of_runs.chain(analysis.doorbells.as_ref().and_then(disturbed)).collect()
+    let doorbells = analysis.doorbells.as_ref();
+    of_runs.chain(doorbells.and_then(mixed)).chain(doorbells.and_then(disturbed)).collect()
 }
 
 /// A word in the name of a severity.
@@ -60,19 +61,56 @@ fn disturbed(doorbells: &Doorbells) -> Option<Concern> {
     })
 }
 
+/// Ways to wait of different machines say nothing of each other.
+fn mixed(doorbells: &Doorbells) -> Option<Concern> {
+    let accelerators = doorbells.distinct(|machine| machine.accelerator.as_ref());
+    let cpus = doorbells.distinct(|machine| machine.cpu.as_ref());
+    let differ = [("accelerator", accelerators), ("CPU", cpus)];
+    let differ: Vec<String> = differ
+        .into_iter()
+        .filter(|(_, values)| values.len() > 1)
+        .map(|(what, values)| format!("{what} ({})", values.join(", ")))
+        .collect();
+    (!differ.is_empty()).then(|| Concern {
+        severity: Severity::Warning,
+        text: format!("DOORBELLS OF DIFFERENT MACHINES: the files differ in {}.", differ.join(" and ")),
+        advice: "Do not compare their ways to wait; give each machine a report of its own.".into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doorbell::Machine;
 
     fn doorbells(sources: &[(bool, Option<&str>)]) -> Doorbells {
         let source = |(has_provenance, dirty): &(bool, Option<&str>)| Source {
             path: "f".into(),
             runs: 1,
             has_provenance: *has_provenance,
+            machine: Machine::default(),
+            started_utc: None,
             dirty: dirty.map(str::to_owned),
             is_backlogged: false,
         };
         Doorbells { sources: sources.iter().map(source).collect(), cells: Vec::new(), findings: Vec::new() }
+    }
+
+    #[test]
+    fn machines_that_differ_are_doubted_and_host_processes_have_no_accelerator() {
+        let text = |machines: &[(Option<&str>, &str)]| {
+            let mut all = doorbells(&vec![(true, None); machines.len()]);
+            for (source, (accelerator, cpu)) in all.sources.iter_mut().zip(machines) {
+                let accelerator = accelerator.map(str::to_owned);
+                source.machine = Machine { accelerator, cpu: Some((*cpu).to_owned()) };
+            }
+            mixed(&all).map(|concern| concern.text)
+        };
+        assert_eq!(text(&[(Some("tcg"), "A"), (None, "A"), (Some("tcg"), "A")]), None);
+        let begin = "DOORBELLS OF DIFFERENT MACHINES: the files differ in ";
+        let differ = text(&[(Some("tcg"), "A"), (Some("kvm"), "B")]).unwrap();
+        assert_eq!(differ, format!("{begin}accelerator (tcg, kvm) and CPU (A, B)."));
+        assert_eq!(text(&[(None, "A"), (Some("kvm"), "B")]).unwrap(), format!("{begin}CPU (A, B)."));
     }
 
     #[test]

@@ -14,7 +14,36 @@ const HEADER: [&str; 6] = ["run", "figure", "unit", "value", "low", "high"];
 /// Lists of what happened, not of figures.
 const EVENTS: [&str; 4] = ["doubts", "late", "mismatches", "provenance"];
 
-/// The whole file.
+/// A figure of some runs.
+pub(crate) struct Row<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) figure: &'a str,
+    pub(crate) unit: &'static str,
+    pub(crate) value: f64,
+    pub(crate) ends: Option<(f64, f64)>,
+    /// In further columns; those at the end may be missing.
+    pub(crate) more: Vec<String>,
+}
+
+/// A whole file of such rows.
+///
+/// # Errors
+/// Never: the writer is memory.
+pub(crate) fn of_rows(more: &[&str], rows: &[Row<'_>]) -> csv::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADER.iter().chain(more))?;
+    for row in rows {
+        let [low, high] =
+            row.ends.map(|(low, high)| [low, high].map(|end| end.to_string())).unwrap_or_default();
+        let mut more_cells = row.more.clone();
+        more_cells.resize(more.len(), String::new());
+        let cells = [row.run, row.figure, row.unit, &row.value.to_string(), &low, &high];
+        writer.write_record(cells.into_iter().chain(more_cells.iter().map(String::as_str)))?;
+    }
+    finished(writer)
+}
+
+/// The whole file of a report.
 ///
 /// # Errors
 /// Never: the writer is memory.
@@ -39,7 +68,11 @@ pub fn render(analysis: &Analysis, figures: &Figures) -> csv::Result<String> {
             rows.tree(&format!("{} {rate} {}", cell.name(), cell.load), "doorbell", tree)?;
         }
     }
-    let bytes = rows.0.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    finished(rows.0)
+}
+
+fn finished(writer: csv::Writer<Vec<u8>>) -> csv::Result<String> {
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

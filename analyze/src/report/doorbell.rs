@@ -45,7 +45,9 @@ fn source(source: &Source) -> String {
         (None, false) => "; no run.json beside it".into(),
     };
     let late = if source.is_backlogged { "; behind its rate" } else { "" };
-    format!("{}, {}{late}{state}", source.path, plural(source.runs as u64, "run"))
+    let machine = [&source.machine.accelerator, &source.machine.cpu, &source.started_utc];
+    let of: String = machine.into_iter().flatten().map(|said| format!(", {said}")).collect();
+    format!("{}, {}{of}{late}{state}", source.path, plural(source.runs as u64, "run"))
 }
 
 /// A table, with a row for each cell.
@@ -135,17 +137,38 @@ fn signed(ns: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doorbell::Machine;
 
     #[test]
     fn a_wake_up_below_zero_keeps_its_sign_and_unit() {
         assert_eq!([-1_500, -3, 0, 45_000].map(signed), ["-1.500 µs", "-3 ns", "0 ns", "45.00 µs"]);
     }
 
+    fn bare() -> Source {
+        Source {
+            path: "f".into(),
+            runs: 2,
+            has_provenance: true,
+            machine: Machine::default(),
+            started_utc: None,
+            dirty: None,
+            is_backlogged: false,
+        }
+    }
+
+    #[test]
+    fn a_file_says_which_run_it_is_of() {
+        let machine = Machine { accelerator: Some("tcg".into()), cpu: Some("Host CPU".into()) };
+        let started_utc = Some("2026-11-20T20:00:00Z".to_owned());
+        let said = source(&Source { machine, started_utc, is_backlogged: true, ..bare() });
+        assert_eq!(said, "f, 2 runs, tcg, Host CPU, 2026-11-20T20:00:00Z; behind its rate");
+    }
+
     #[test]
     fn a_file_says_how_far_it_is_to_be_trusted() {
         let of = |has_provenance, dirty: Option<&str>| {
             let dirty = dirty.map(str::to_owned);
-            source(&Source { path: "f".into(), runs: 2, has_provenance, dirty, is_backlogged: false })
+            source(&Source { has_provenance, dirty, ..bare() })
         };
         assert_eq!(of(true, None), "f, 2 runs");
         assert_eq!(of(false, None), "f, 2 runs; no run.json beside it");

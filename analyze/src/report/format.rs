@@ -21,8 +21,7 @@ pub enum Format {
 /// The flags that choose it.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct FormatArgs {
-    /// Print text, json, csv, md or html (with --matrix text, json or csv)
-    /// [default: text]
+    /// Print text, json, csv, md or html [default: text]
     #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
 

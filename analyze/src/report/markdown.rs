@@ -6,6 +6,7 @@ use super::figures::Figures;
 use super::provenance;
 use super::verdict::Verdict;
 use crate::analysis::{Analysis, Analyzed};
+use crate::html::Page;
 
 /// The report about a run.
 #[must_use]
@@ -24,11 +25,17 @@ pub fn render(analysis: &Analysis, figures: &Figures) -> String {
     out
 }
 
+/// What a page shows, less its pictures and notes.
+pub(crate) fn of_page(page: &Page) -> String {
+    let [happened, belief] = &page.verdict;
+    of_parts(&page.title, [happened, belief], &page.concerns, &page.sections)
+}
+
 /// A verdict, what there is to doubt, and sections.
-#[must_use]
-pub fn of_parts(title: &str, verdict: [&str; 2], concerns: &[Concern], sections: &[Section]) -> String {
+fn of_parts(title: &str, verdict: [&str; 2], concerns: &[Concern], sections: &[Section]) -> String {
     let [happened, belief] = verdict.map(escaped);
-    let mut out = format!("## ivshmem: {}\n\n**{happened}** {belief}\n", escaped(title));
+    let verdict = format!("**{happened}** {belief}");
+    let mut out = format!("## ivshmem: {}\n\n{}\n", escaped(title), verdict.trim_end());
     out += &doubts(concerns);
     out + &sections.iter().map(of_section).collect::<String>()
 }

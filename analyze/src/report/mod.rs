@@ -8,6 +8,7 @@ pub mod document;
 mod doorbell;
 pub mod figures;
 pub mod format;
+pub mod forms;
 mod histogram;
 mod latency;
 pub mod markdown;
@@ -38,9 +39,9 @@ pub fn render(analysis: &Analysis) -> String {
     for analyzed in analysis.runs() {
         out += &alarms(analyzed, analysis.baseline.is_some());
     }
-    out += &about("Run", &analysis.main);
+    out += &about("Run", &analysis.main, first_of(analysis).as_deref());
     if let Some(baseline) = &analysis.baseline {
-        out += &about("Baseline", baseline);
+        out += &about("Baseline", baseline, None);
     }
     out += &doubts(analysis);
     if let Some(baseline) = &analysis.baseline {
@@ -72,8 +73,19 @@ pub fn render(analysis: &Analysis) -> String {
     out
 }
 
-fn about(key: &str, analyzed: &Analyzed) -> String {
-    text::entry(key, &format!("{}: {}", analyzed.title(), analyzed.summary.directory))
+fn about(key: &str, analyzed: &Analyzed, more: Option<&str>) -> String {
+    let more = more.unwrap_or_default();
+    text::entry(key, &format!("{}: {}{more}", analyzed.title(), analyzed.summary.directory))
+}
+
+/// That the run is but the first of several whose doorbell files are the whole report.
+#[must_use]
+pub fn first_of(analysis: &Analysis) -> Option<String> {
+    let summary = &analysis.main.summary;
+    let files = analysis.doorbells.as_ref().map_or(0, |doorbells| doorbells.sources.len());
+    let is_all = summary.latency.is_none() && summary.bandwidth.is_none();
+    (is_all && files > 1)
+        .then(|| format!(", the first of {files} doorbell files, which DOORBELLS names with their runs"))
 }
 
 /// What makes the figures worthless, above everything else; the doubts below it say more.

@@ -243,7 +243,7 @@ fn frequency(before: Option<f64>, after: Option<f64>) -> Option<String> {
 
 fn interference(run: &RunJson) -> String {
     let Some(seen) = &run.interference else { return missing() };
-    let verdict = match seen.dirty {
+    let verdict = match seen.is_dirty() {
         Some(true) => {
             let loaded = run.load_label().is_some();
             let word = if loaded { "disturbed, as its load was meant to" } else { "DIRTY" };

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::normal::quantile;
 use super::rank::{Orders, is_exact};
-use super::{Percentile, Sorted};
+use super::{Nanoseconds, Percentile, Sorted};
 
 /// Where a ratio lies, as far as the figures tell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -107,7 +107,11 @@ pub type Ends = (f64, f64);
 /// of its share. The share's error is that of the means of 32 successive stretches, as messages near each other are alike
 /// (Law and Kelton, "Simulation modeling and analysis", batch means).
 #[must_use]
-pub fn ends_of_percentile(in_order: &[u64], sorted: &Sorted<u64>, percentile: Percentile) -> Option<Ends> {
+pub fn ends_of_percentile<N: Nanoseconds>(
+    in_order: &[N],
+    sorted: &Sorted<u64>,
+    percentile: Percentile,
+) -> Option<Ends> {
     let value = sorted.percentile(percentile)?;
     let error = batch_error(in_order, |sample| f64::from(u8::from(sample <= value)))?;
     let count = in_order.len() as f64;
@@ -121,17 +125,16 @@ pub fn ends_of_percentile(in_order: &[u64], sorted: &Sorted<u64>, percentile: Pe
     Some((at(share - reach), at(share + reach)))
 }
 
-/// The ends of one run's mean, likewise; on a scale of factors, so that none is below 0.
+/// The ends of one run's `mean`, likewise; on a scale of factors, so that none is below 0.
 #[must_use]
-pub fn ends_of_mean(in_order: &[u64]) -> Option<Ends> {
-    let mean = in_order.iter().map(|ns| *ns as f64).sum::<f64>() / in_order.len().max(1) as f64;
+pub fn ends_of_mean<N: Nanoseconds>(in_order: &[N], mean: f64) -> Option<Ends> {
     let error = batch_error(in_order, |sample| sample as f64).filter(|_| mean > 0.0)?;
     // A small relative error of a figure is the error of its logarithm.
     let reach = (quantile(0.975) * error / mean).exp();
     Some((mean / reach, mean * reach))
 }
 
-fn batch_error(in_order: &[u64], of: impl Fn(u64) -> f64) -> Option<f64> {
+fn batch_error<N: Nanoseconds>(in_order: &[N], of: impl Fn(u64) -> f64) -> Option<f64> {
     if in_order.len() < MIN_MESSAGES {
         return None;
     }
@@ -141,7 +144,7 @@ fn batch_error(in_order: &[u64], of: impl Fn(u64) -> f64) -> Option<f64> {
         .map(|batch| {
             let end = if batch + 1 == BATCHES { in_order.len() } else { (batch + 1) * length };
             let stretch = &in_order[batch * length..end];
-            stretch.iter().map(|sample| of(*sample)).sum::<f64>() / stretch.len() as f64
+            stretch.iter().map(|sample| of((*sample).into())).sum::<f64>() / stretch.len() as f64
         })
         .collect();
     let stddev = super::Moments::of(&means)?.stddev?;
@@ -236,8 +239,8 @@ mod tests {
         }
         // 95 % of 400 is 380, its binomial deviation 4.4; 32 stretches cost a little of the level.
         assert!((363..=394).contains(&inside), "{inside} of {runs}");
-        assert_eq!(ends_of_mean(&[5; 100]), None);
-        assert_eq!(ends_of_mean(&[5; 1000]), Some((5.0, 5.0)));
+        assert_eq!(ends_of_mean(&[5_u32; 100], 5.0), None);
+        assert_eq!(ends_of_mean(&[5_u64; 1000], 5.0), Some((5.0, 5.0)));
     }
 
     #[test]

@@ -47,7 +47,11 @@ fn rendered(scene: &Scene, page: &Path) -> Option<(String, String)> {
 
 /// What the harness found in the page that `arguments` make, beside the JSON that they make.
 fn found(scene: &Scene, arguments: &[&str]) -> Option<Value> {
-    let printed = |format| scene.stdout(&[arguments, &["--format", format, "--out", "out"]].concat());
+    // A gate that fails prints all the same.
+    let printed = |format| {
+        let output = scene.analyze(&[arguments, &["--format", format]].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
     let (report, summary) = (printed("html"), printed("json"));
     let inside = |value: &str| serde_json::to_string(value).unwrap().replace('<', "\\u003c");
     let harness = format!(
@@ -124,6 +128,16 @@ fn runs_before_and_after() {
     runs(&scene, "old", 0, 4, 1.0);
     runs(&scene, "new", 0, 4, 1.1);
     looks_right(&scene, &["compare", "old", "new"], 1);
+    let limits = "p50=5%,p99=20%,rate=5%,duration=20%";
+    looks_right(&scene, &["gate", "--base", "old", "--new", "new", "--max-regression", limits], 1);
+}
+
+#[test]
+fn runs_over_time() {
+    let scene = Scene::new();
+    runs(&scene, "results", 0, 6, 1.0);
+    runs(&scene, "results", 6, 5, 1.1);
+    looks_right(&scene, &["history", "results"], 1);
 }
 
 /// How many pictures are written beside the report: the page has each of them.

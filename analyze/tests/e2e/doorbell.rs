@@ -161,7 +161,7 @@ fn files_of_any_directory_are_put_together_and_are_no_runs_beside_one() {
     );
     assert!(
         report.contains(
-            "  File          b/doorbell_results.csv, 1 run; its run.json says DIRTY RUN:\n                steal 4 %\n"
+            "  File          b/doorbell_results.csv, 1 run, tcg, Host CPU,\n                2026-11-20T20:00:00Z; its run.json says DIRTY RUN: steal 4 %\n"
         ),
         "{report}"
     );
@@ -171,6 +171,53 @@ fn files_of_any_directory_are_put_together_and_are_no_runs_beside_one() {
     let twice = summary(&scene, &["all.csv", files[0], files[1], "--json", "--out", "out"]);
     assert_eq!(twice["doorbells"][0]["messages"], 50);
     assert_eq!(twice["doorbells"], all["doorbells"]);
+}
+
+#[test]
+fn each_file_says_which_run_it_is_of_and_different_machines_are_doubted() {
+    let scene = Scene::new();
+    for (name, ways) in [("a", POLL), ("b", UIO)] {
+        let rows = format!("{HEADER}\n{}", ways.rows("10", "idle", 50));
+        scene.file(&format!("{name}/doorbell_results.csv"), rows);
+        scene.file(&format!("{name}/run.json"), run_json("resource2_wc"));
+    }
+    let files = ["a/doorbell_results.csv", "b/doorbell_results.csv"];
+    let report = || {
+        let report = scene.stdout(&[files[0], files[1], "--out", "out"]);
+        assert_eq!(report.lines().find(|line| line.chars().count() > 80), None);
+        report.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let alike = report();
+    assert!(!alike.contains("DIFFERENT MACHINES"), "{alike}");
+    let head = "Run VM (tcg): a, the first of 2 doorbell files, which DOORBELLS names with their runs";
+    assert!(alike.contains(head), "{alike}");
+    let mut other: Value = serde_json::from_str(&run_json("resource2_wc")).unwrap();
+    other["vm"]["accelerator"]["effective"] = "kvm".into();
+    other["host"]["cpu_model"] = "Other CPU".into();
+    other["started_utc"] = "2026-11-21T07:00:00Z".into();
+    scene.file("b/run.json", other.to_string());
+    let differ = report();
+    for said in [
+        "a/doorbell_results.csv, 1 run, tcg, ",
+        "b/doorbell_results.csv, 1 run, kvm, Other CPU, 2026-11-21T07:00:00Z",
+    ] {
+        assert!(differ.contains(said), "{said}: {differ}");
+    }
+    assert!(
+        differ.contains(
+            "DOORBELLS OF DIFFERENT MACHINES: the files differ in accelerator (tcg, kvm) and CPU ("
+        ),
+        "{differ}"
+    );
+    let page = fs::read_to_string(scene.path("out/report.html")).unwrap();
+    for said in [
+        "the first of 2 doorbell files",
+        "kvm, Other CPU",
+        "DIFFERENT ACCELERATORS: tcg, kvm",
+        "2 DIFFERENT CPUS",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
 }
 
 #[test]
@@ -238,7 +285,8 @@ fn messages_that_were_sent_late_are_told_from_those_of_their_rate() {
     let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(report.contains("2 of 3 doorbell files behind the rate"), "{report}");
     for (file, is_late) in files.iter().zip([false, true, true]) {
-        assert_eq!(report.contains(&format!("{file}, 1 run; behind its rate")), is_late, "{file}: {report}");
+        let late = format!("{file}, 1 run, tcg, Host CPU, 2026-11-20T20:00:00Z; behind its rate");
+        assert_eq!(report.contains(&late), is_late, "{file}: {report}");
     }
     assert!(report.contains("Doorbells, idle: 1,000/s"), "{report}");
 }

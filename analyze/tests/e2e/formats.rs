@@ -35,7 +35,7 @@ fn html_is_the_file_that_is_written() {
 }
 
 /// The page less its style, script and charts, which are not for reading here.
-fn without_assets(page: &str) -> String {
+pub(crate) fn without_assets(page: &str) -> String {
     let mut out = page.to_owned();
     for [begin, end] in [
         ["<style>", "</style>"],

@@ -1,5 +1,6 @@
 //! `analyze gate`: each outcome with its exit status, its lines and its JSON.
 
+use crate::formats::without_assets;
 use crate::many_runs::{provenance, runs};
 use crate::scene::Scene;
 use serde_json::Value;
@@ -47,6 +48,31 @@ fn what_stays_within_its_limit_passes_and_what_leaves_it_does_not() {
     assert_eq!(json["figures"][0]["outcome"], "regressed");
     assert_eq!(json["figures"][1]["outcome"], "passed");
     assert_eq!(json["figures"][0]["allowed_ratio"], 1.05);
+}
+
+#[test]
+fn every_form_has_the_same_exit_status() {
+    let scene = Scene::new();
+    runs(&scene, "old", 0, 4, 1.0);
+    runs(&scene, "new", 0, 4, 1.1);
+    let limits = "p50=5%,mean=10%,rate=20%";
+    let form = |format: &str| {
+        let (printed, code) = gate(&scene, limits, &["--format", format]);
+        assert_eq!(code, 3, "{format}");
+        printed
+    };
+    insta::assert_snapshot!("gate_csv", form("csv"));
+    insta::assert_snapshot!("gate_md", form("md"));
+    insta::assert_snapshot!("gate_html", without_assets(&form("html")));
+    // A page says at first sight what became of the gate, whatever there is to doubt.
+    let level = |limits: &str| {
+        let (page, _) = gate(&scene, limits, &["--format", "html"]);
+        let begin = page.find("<section id=\"verdict\" class=\"").unwrap() + 29;
+        page[begin..].split('"').next().unwrap().to_owned()
+    };
+    assert_eq!([limits, "p99=10%", "p50=50%"].map(level), ["alarm", "warning", "note"]);
+    assert_eq!(form("text"), gate(&scene, limits, &[]).0);
+    assert_eq!(form("json"), gate(&scene, limits, &["--json"]).0);
 }
 
 #[test]

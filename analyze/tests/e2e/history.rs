@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::formats::without_assets;
 use crate::many_runs::{provenance, runs};
 use crate::scene::{Scene, decode, latency};
 use serde_json::Value;
@@ -159,4 +160,27 @@ fn what_is_written_is_what_is_printed() {
     assert_eq!(fs::read_to_string(scene.path("out/history.txt")).unwrap(), report);
     let json: Value = serde_json::from_slice(&fs::read(scene.path("out/history.json")).unwrap()).unwrap();
     assert_eq!(json, history(&scene, &[]));
+    let page = scene.stdout(&["history", "results", "--format", "html"]);
+    assert_eq!(fs::read_to_string(scene.path("out/history.html")).unwrap(), page);
+}
+
+#[test]
+fn every_form_has_the_runs_and_their_changes() {
+    let scene = Scene::new();
+    runs(&scene, "results", 0, 5, 1.0);
+    runs(&scene, "results", 5, 4, 1.1);
+    runs(&scene, "results/other", 9, 1, 5.0);
+    let mut json = provenance("other", 9);
+    json["load"] = serde_json::json!({"label": "cpu=2"});
+    scene.file("results/other/09/run.json", json.to_string());
+    let mut json = provenance("results", 3);
+    json["interference"]["dirty"] = true.into();
+    scene.file("results/03/run.json", json.to_string());
+    fs::remove_file(scene.path("results/04/run.json")).unwrap();
+    let form = |format: &str| scene.stdout(&["history", "results", "--format", format]);
+    insta::assert_snapshot!("history_csv", form("csv"));
+    insta::assert_snapshot!("history_md", form("md"));
+    insta::assert_snapshot!("history_html", without_assets(&form("html")));
+    assert_eq!(form("text"), scene.stdout(&["history", "results"]));
+    assert_eq!(form("json"), scene.stdout(&["history", "results", "--json"]));
 }

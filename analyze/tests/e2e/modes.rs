@@ -216,7 +216,8 @@ fn an_open_loop_counts_from_the_due_time_and_never_calls_it_a_round_trip() {
     );
     for i in 1..=3_000_u64 {
         let delay = i * 7 % 40;
-        rows += &format!("{i},{},{:.3},{},ok,{delay},{},{}\n", 130 + delay, 0.13, 98 + delay, 60 + i % 9, 70);
+        let (ns, us) = (130 + delay, 0.13 + delay as f64 / 1e3);
+        rows += &format!("{i},{ns},{us:.3},{},ok,{delay},{},{}\n", 98 + delay, 60 + i % 9, 70);
     }
     scene.file("open/latency_results.csv", rows);
     let mut json = run.run_json();

@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
+use crate::many_runs::runs;
 use crate::scene::{BANDWIDTH_HEADER, LATENCY_HEADER, Scene, bandwidth, latency, run_json};
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -36,6 +37,95 @@ fn a_run_whose_files_are_compressed_has_the_same_report() {
     assert!(
         compressed.error(&["r"]).starts_with("analyze: r/latency_results.csv, line 1: the file is empty")
     );
+}
+
+#[test]
+fn compressed_runs_are_found_wherever_runs_are_looked_for() {
+    let scene = Scene::new();
+    for (side, factor) in [("old", 1.0), ("new", 1.1)] {
+        runs(&scene, side, 0, 4, factor);
+    }
+    let limits = ["--max-regression", "mean=50%"];
+    let compared = |sides: [&str; 2]| {
+        let text = scene.stdout(&["compare", sides[0], sides[1], "--format", "csv"]);
+        scene.stdout(&[&["gate", "--base", sides[0], "--new", sides[1]][..], &limits].concat());
+        text
+    };
+    let (plain, history) = (compared(["old", "new"]), scene.stdout(&["history", "."]));
+    for side in ["old", "new"] {
+        for run in 0..4 {
+            for name in ["latency_results.csv", "bandwidth_results.csv"] {
+                let path = scene.path(&format!("{side}/{run:02}/{name}"));
+                scene.file(
+                    &format!("{side}/{run:02}/{name}.gz"),
+                    gzip(&std::fs::read_to_string(&path).unwrap()),
+                );
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    for sides in [["old", "new"], ["old/*", "new/*"], ["old/*/*", "new/*/*_results.csv.gz"]] {
+        assert_eq!(compared(sides), plain, "{sides:?}");
+    }
+    assert_eq!(scene.stdout(&["history", "."]), history);
+    let by_name = scene.stdout(&["history", "old/*/*.gz"]);
+    assert!(by_name.contains("4 runs of 1 setting"), "files of one directory are one run: {by_name}");
+    scene.file("broadcast/broadcast_results.csv.gz", gzip("x"));
+    assert!(scene.error(&["broadcast"]).starts_with("analyze: broadcast/broadcast_results.csv.gz: "));
+}
+
+#[test]
+fn a_run_json_that_says_little_else_says_dirty() {
+    let scene = Scene::new();
+    scene.file("r/latency_results.csv", latency(130));
+    for interference in [r#"{"dirty":true,"reasons":["x"]}"#, r#"{"dirty":true}"#, r#"{"reasons":["x"]}"#] {
+        scene.file("r/run.json", format!(r#"{{"schema":"ivshmem-run/1","interference":{interference}}}"#));
+        let report = scene.stdout(&["r", "--pictures", "svg"]);
+        assert!(
+            report.contains("  ! DIRTY RUN: disturbed while it was measured"),
+            "{interference}: {report}"
+        );
+        let page = std::fs::read_to_string(scene.path("r/report.html")).unwrap();
+        assert!(page.matches("DIRTY RUN").count() > 5, "in the list and in every picture");
+        let gate =
+            ["gate", "--base", "r", "--new", "s", "--max-regression", "p50=9%", "--despite-differences"];
+        scene.file("s/latency_results.csv", latency(131));
+        let gate = scene.analyze(&gate).assert().code(4);
+        let said = String::from_utf8_lossy(&gate.get_output().stdout).into_owned();
+        assert!(said.contains("1 of 1 base and 0 of 1 new runs, the first of them r: DIRTY"), "{said}");
+    }
+}
+
+#[test]
+fn rows_whose_times_disagree_are_said() {
+    let scene = Scene::new();
+    let rows = latency(130);
+    scene.file("r/latency_results.csv", &rows);
+    let doubt = || {
+        let doubts = summary(&scene, "r")["runs"][0]["doubts"].clone();
+        doubts.as_array().unwrap().iter().find(|doubt| doubt["code"] == "times_disagree").cloned()
+    };
+    assert_eq!(doubt(), None);
+    let wrong = rows.replacen(",0.1", ",1.1", 3);
+    assert_ne!(rows, wrong);
+    scene.file("r/latency_results.csv", wrong);
+    let doubt = doubt().unwrap();
+    assert_eq!(doubt["severity"], "warning");
+    insta::assert_snapshot!(
+        doubt["message"].as_str().unwrap(),
+        @"DISAGREEMENT: latency_us of 3 rows (the first of iteration 1) is not latency_ns / 1000; the figures below are of latency_ns."
+    );
+    // Where the column is empty there is nothing that could disagree.
+    let bare: String = rows
+        .lines()
+        .map(|row| {
+            let fields: Vec<&str> = row.split(',').collect();
+            let us = if fields[0] == "iteration" { "latency_us" } else { "" };
+            format!("{},{},{us},{},{}\n", fields[0], fields[1], fields[3], fields[4])
+        })
+        .collect();
+    scene.file("r/latency_results.csv", bare);
+    assert!(!scene.stdout(&["r"]).contains("DISAGREEMENT"));
 }
 
 #[test]
