@@ -20,15 +20,17 @@ use crate::stats::ratio::Interval;
 use crate::stats::shift::Shift;
 
 impl Document for Comparison {
-    const MORE_COLUMNS: &'static [&'static str] = &[];
+    const MORE_COLUMNS: &'static [&'static str] = &["verdict"];
 
     fn text(&self) -> String {
         report::render(self)
     }
 
-    /// Of each figure the medians of both sides, then the ratio with its interval.
+    /// Of each figure the medians of both sides, then the ratio with its interval and the verdict.
     fn rows(&self) -> Vec<csv::Row<'_>> {
-        self.figures.iter().flat_map(rows).collect()
+        // As the JSON has it.
+        let verdict = |figure: &Compared| json!(figure.judgement.verdict).as_str().map(str::to_owned);
+        self.figures.iter().flat_map(|figure| rows(figure, verdict(figure).into_iter().collect())).collect()
     }
 
     fn page(&self) -> Page {
@@ -49,18 +51,24 @@ impl Document for Comparison {
     }
 }
 
-/// The medians of both sides, then the ratio with its interval.
-pub(super) fn rows(figure: &Compared) -> [csv::Row<'_>; 3] {
+/// The medians of both sides, then the ratio with its interval and, in further columns, `more`. Of one run a side there is no
+/// such interval: what the messages of these two leave open is a row of its own.
+pub(super) fn rows(figure: &Compared, more: Vec<String>) -> Vec<csv::Row<'_>> {
     let row = |run, unit, value, interval: Option<Interval>| {
         let ends = interval.map(|interval| (interval.low, interval.high));
         csv::Row { run, figure: &figure.id.name, unit, value, ends, more: Vec::new() }
     };
     let unit = figure.id.unit.symbol();
-    [
+    let between = Some(figure.interval).filter(|interval| interval.level > 0.0);
+    let mut rows = vec![
         row("base", unit, figure.base_median, None),
         row("new", unit, figure.new_median, None),
-        row("new_over_base", "", figure.ratio, figure.shown_interval()),
-    ]
+        csv::Row { more, ..row("new_over_base", "", figure.ratio, between) },
+    ];
+    rows.extend(
+        figure.within_runs.map(|within| row("new_over_base_within_runs", "", figure.ratio, Some(within))),
+    );
+    rows
 }
 
 pub(super) fn title(comparison: &Comparison) -> String {

@@ -3,10 +3,14 @@
 /// `2%`, `0.5 %` or `2`, as a share of 1.
 ///
 /// # Errors
-/// A line for the user when it is no number from 0 to below 100.
+/// A line for the user when it is no number from 0 to below 100, or may be meant as a share.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
-    let number = text.trim().trim_end_matches('%').trim_end();
+    let text = text.trim();
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
     match number.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 && number.len() == text.len() => {
+            Err(format!("is {number} a share or a percentage? Write {}% or {number}%", share * 100.0))
+        }
         Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("expected a percentage from 0 to below 100, such as 2%".into()),
     }
@@ -51,9 +55,10 @@ mod tests {
     #[test]
     fn percentages_are_read_as_people_write_them() {
         assert_eq!(["2%", "2", " 0.5 %", "0"].map(share), [Ok(0.02), Ok(0.02), Ok(0.005), Ok(0.0)]);
-        for bad in ["", "%", "x%", "-1%", "100%", "NaN%", "inf", "1e9%", "2%%x"] {
+        for bad in ["", "%", "x%", "-1%", "100%", "NaN%", "inf", "1e9%", "2%%x", "2%%"] {
             assert!(share(bad).is_err(), "{bad}");
         }
+        assert_eq!(share("0.05").unwrap_err(), "is 0.05 a share or a percentage? Write 5% or 0.05%");
         assert_eq!(level("95%"), Ok(0.95));
         for bad in ["40%", "99.99%", "x"] {
             assert!(level(bad).is_err(), "{bad}");

@@ -61,6 +61,7 @@ impl Doubt {
                 "Find out which column is right before you quote these times: whatever wrote the file, or changed it, has an error."
             }
             Self::RatesDisagree { .. } => "Do not use that column.",
+            Self::SeenLate { .. } => "Give host-writer a CPU of its own, and repeat it.",
             Self::Unverified { .. } => {
                 "Repeat it with --verify xxh3, perhaps of every tenth frame only (--verify-every 10)."
             }
@@ -126,6 +127,7 @@ mod tests {
             Doubt::OutOfOrder(1),
             Doubt::TimesDisagree { count: 1, first: 2 },
             Doubt::RatesDisagree { count: 1, line: 2 },
+            Doubt::SeenLate { count: 1, of: 2 },
             Doubt::Unverified { count: 1, of: 2, on_purpose: true },
             Doubt::Tcg,
             Doubt::Unpinned(vec!["the writer"]),

@@ -1,7 +1,7 @@
 //! Looks for reasons to doubt: in run.json, in the rows, in the shape of the samples.
 
 use super::{BELIEVABLE_RTT_NS, Doubt, setup};
-use crate::input::{Latency, Run};
+use crate::input::{Frame, Latency, Run};
 use crate::latency_summary::LatencySummary;
 use crate::stats::Percentile;
 use crate::stats::shape::Shape;
@@ -118,6 +118,10 @@ fn of_bandwidth(run: &Run, summary: &RunSummary) -> Vec<Doubt> {
     if unchecked > 0 {
         let on_purpose = run.bandwidth_plan().is_some_and(|plan| plan.verify.as_deref() == Some("none"));
         doubts.push(Doubt::Unverified { count: unchecked, of: ok, on_purpose });
+    }
+    let seen_late = bandwidth.frames.iter().map(Frame::seen_late).sum();
+    if seen_late > 0 {
+        doubts.push(Doubt::SeenLate { count: seen_late, of: ok });
     }
     if let Some((count, line)) = bandwidth.disagreeing_rates {
         doubts.push(Doubt::RatesDisagree { count, line });

@@ -122,6 +122,13 @@ pub enum Doubt {
         /// Line of the first.
         line: u64,
     },
+    /// Frames that the guest read for more than twice as long as the writer saw it read.
+    SeenLate {
+        /// How many.
+        count: u64,
+        /// Of how many ok ones.
+        of: u64,
+    },
     /// Ok frames that nobody verified.
     Unverified {
         /// How many.
@@ -208,6 +215,7 @@ impl Doubt {
             Self::OutOfOrder(_) => "out_of_order",
             Self::TimesDisagree { .. } => "times_disagree",
             Self::RatesDisagree { .. } => "rates_disagree",
+            Self::SeenLate { .. } => "seen_late",
             Self::Unverified { .. } => "unverified",
             Self::Tcg => "tcg",
             Self::Unpinned(_) => "unpinned",

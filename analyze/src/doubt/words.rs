@@ -109,6 +109,13 @@ impl fmt::Display for Doubt {
                  GiB/s; the figures below are computed.",
                 plural(*count, "row")
             ),
+            Self::SeenLate { count, of } => write!(
+                f,
+                "SEEN LATE: in {} of {} the guest read for more than twice as long as the writer saw it read: it had no CPU \
+                 when RECEIVED came. Their parts are not what they say; their durations are.",
+                plural(*count, "transfer"),
+                grouped(*of)
+            ),
             Self::Unverified { count, of, on_purpose } => {
                 let asked = if *on_purpose { ", as asked" } else { "" };
                 let of = grouped(*of);

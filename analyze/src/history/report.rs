@@ -48,7 +48,16 @@ pub(super) fn of_runs(history: &History) -> String {
 
 pub(super) fn summary(history: &History) -> String {
     let changes: usize = history.series.iter().map(|series| series.changes.len()).sum();
+    let short = history.series.iter().filter(|series| series.is_short).count();
     match changes {
+        0 if short == history.series.len() => {
+            format!("Nothing can be told of changes: no setting has {LEAST_SERIES} runs.")
+        }
+        0 if short > 0 => format!(
+            "No change; {} of them {} too few runs to tell.",
+            plural(short as u64, "setting"),
+            if short == 1 { "has" } else { "have" }
+        ),
         0 => "No change.".into(),
         _ => format!("{}, marked below.", plural(changes as u64, "change")),
     }

@@ -146,6 +146,19 @@ impl Frame {
         neighbours.filter_map(period).filter(|ns| *ns > 0)
     }
 
+    /// How many ok rows say that the guest read for more than twice as long as the host, which did nothing else, saw it read.
+    #[must_use]
+    pub fn seen_late(&self) -> u64 {
+        if self.setup.is_guest_to_host() || self.setup.overlaps() {
+            return 0;
+        }
+        let is_late = |transfer: &&Transfer| {
+            let seen_ns = transfer.read_ns.map(|ns| ns.saturating_mul(2));
+            seen_ns.is_some() && transfer.guest_copy_ns() > seen_ns
+        };
+        self.transfers.iter().filter(is_late).count() as u64
+    }
+
     /// Rows in the file.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -396,6 +409,8 @@ mod tests {
         assert_eq!(chunked.digests, ["xxh3"]);
         assert_eq!(chunked.transfers[0].guest_copy_ns(), Some(40));
         assert_eq!(chunked.transfers[0].end_ns(), Some(5096));
+        // 40 ns of copying in what the host saw as 9 ns; beside its own writing it may look late.
+        assert_eq!([&bandwidth.frames[0], chunked].map(Frame::seen_late), [1, 0]);
         assert_eq!((chunked.chunk_bytes, chunked.slots, chunked.lost), (Some(64), Some(2), 0));
     }
 

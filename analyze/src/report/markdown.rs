@@ -28,7 +28,12 @@ pub fn render(analysis: &Analysis, figures: &Figures) -> String {
 /// What a page shows, less its pictures and notes.
 pub(crate) fn of_page(page: &Page) -> String {
     let [happened, belief] = &page.verdict;
-    of_parts(&page.title, [happened, belief], &page.concerns, &page.sections)
+    let report = of_parts(&page.title, [happened, belief], &page.concerns, &page.sections);
+    let line = |[side, run, taken]: &[String; 3]| {
+        format!("- {}: {}{}\n", escaped(side), escaped(run), escaped(taken))
+    };
+    let runs: String = page.about.iter().map(line).collect();
+    report + &folded("Runs", &runs)
 }
 
 /// A verdict, what there is to doubt, and sections.
@@ -98,7 +103,11 @@ fn of_provenance(analyzed: &Analyzed) -> String {
     let line = |(key, value): &(String, String)| format!("- {} {}\n", escaped(key), escaped(value));
     let lines: String = provenance::facts(&provenance.run).iter().map(line).collect();
     let title = escaped(&analyzed.title());
-    format!("\n<details><summary>Provenance of {title}</summary>\n\n{lines}\n</details>\n")
+    folded(&format!("Provenance of {title}"), &lines)
+}
+
+fn folded(summary: &str, lines: &str) -> String {
+    format!("\n<details><summary>{summary}</summary>\n\n{lines}\n</details>\n")
 }
 
 /// `text` without a meaning in Markdown or HTML: it may come from a file that a guest had a say in.

@@ -56,12 +56,10 @@ impl Document for Gate<'_> {
 }
 
 /// The rows of its comparison; what is allowed stands beside the ratio.
-fn of_watched<'a>(watched: &Watched<'a>) -> [csv::Row<'a>; 3] {
-    let mut rows = rows(watched.figure);
+fn of_watched<'a>(watched: &Watched<'a>) -> Vec<csv::Row<'a>> {
     // As the JSON has it.
     let outcome = json!(watched.outcome).as_str().unwrap_or_default().to_owned();
-    rows[2].more = vec![watched.allowed_ratio.to_string(), outcome];
-    rows
+    rows(watched.figure, vec![watched.allowed_ratio.to_string(), outcome])
 }
 
 fn drawn(watched: &Watched<'_>) -> ForestRow {
