@@ -98,7 +98,7 @@ fn nobody_in(map: &Mapping, is_servers: bool) -> String {
     match map.lane_of(map.bytes()).filter(|lane| !lane.is_whole()) {
         Some(lane) => format!(
             "nothing has announced itself in lane {lane} of {region}; start a guest with --lane {lane} (provision up --guest \
-             micro --guest-args '--lane {lane}'), or take the lane of one that is there"
+             micro --doorbell --join VM --guest-args '--lane {lane}'), or take the lane of one that is there"
         ),
         None if is_servers => format!(
             "nothing has announced itself in {region}; start one (provision up --guest micro --doorbell; in a Debian VM, \
@@ -313,10 +313,13 @@ impl<'a> Link<'a> {
                     map.path().display()
                 ),
                 _ if expired => bail!(
-                    "no guest {waited}: an earlier one announced itself in {} and {}; start it again (provision up --guest \
-                     micro)",
+                    "no guest {waited}: an earlier one announced itself in {} and {}; start it again ({})",
                     map.path().display(),
-                    if alive { "is alive but did not join" } else { "shows no sign of life" }
+                    if alive { "is alive but did not join" } else { "shows no sign of life" },
+                    match map.lane_of(map.bytes()).filter(|lane| !lane.is_whole()) {
+                        Some(lane) => format!("guest-reader --lane {lane}"),
+                        None => "provision up --guest micro".to_owned(),
+                    }
                 ),
                 _ => {}
             }

@@ -9,9 +9,9 @@ use ivshmem_proto::wire;
 pub enum RowStatus {
     /// Acknowledged twice, content as sent (where it was checked).
     Ok,
-    /// No RECEIVED before the deadline.
+    /// No RECEIVED before the deadline, or before the guest left.
     TimeoutReceived,
-    /// RECEIVED, but no PROCESSED before the deadline.
+    /// RECEIVED, but no PROCESSED before that.
     TimeoutProcessed,
     /// PROCESSED, but no verdict before the deadline.
     TimeoutVerdict,

@@ -234,6 +234,8 @@ fn a_guest_that_dies_is_known_to_have_left_at_once() {
         assert_eq!(code, Some(1), "{line}");
         assert!(line.contains("the guest left the server (peer 0 vector 0) at message "), "{line}");
         assert_eq!(place.run_json()["completed"], false);
+        let last = place.statuses("latency_results.csv").pop();
+        assert_eq!(last.as_deref(), Some("timeout_received"), "the message that was under way is a row");
     }
 }
 

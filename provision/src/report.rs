@@ -51,7 +51,9 @@ pub fn summary(vm: &VmRecord) -> String {
         return text;
     }
     let lane = vm.lane().map_or_else(String::new, |lane| format!(" --lane {lane}"));
-    let _ = writeln!(text, "Measure with 'host-writer{shm}{lane}', stop with 'provision down{name}'.");
+    // A guest that is told by a host that looks hardly sleeps: what is measured then is looking.
+    let wait = vm.host_wait().map_or_else(String::new, |wait| format!(" --wait {wait}"));
+    let _ = writeln!(text, "Measure with 'host-writer{shm}{lane}{wait}', stop with 'provision down{name}'.");
     text
 }
 
@@ -238,6 +240,16 @@ pub(crate) mod tests {
         let vm = ready("READY version=0.1.0 lane=1/2");
         let expected = "Measure with 'host-writer --server /state/micro/doorbell.sock --lane 1/2', stop with 'provision down'.\n";
         assert!(summary(&vm).ends_with(expected), "{}", summary(&vm));
+        for (wait, flag) in [
+            ("poll", ""),
+            ("uio", " --wait doorbell"),
+            ("vfio", " --wait doorbell"),
+            ("adaptive=uio", " --wait adaptive"),
+        ] {
+            let vm = ready(&format!("READY version=0.1.0 wait={wait} bytes=1"));
+            let expected = format!("doorbell.sock{flag}', stop with");
+            assert!(summary(&vm).contains(&expected), "{}", summary(&vm));
+        }
         let vm = ready("READY version=0.1.0 lane=1/2 initiate=5");
         let expected =
             "It asks another guest; 'provision status' shows the result, 'provision down' stops it.\n";

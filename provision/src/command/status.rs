@@ -106,7 +106,7 @@ fn text(status: &Status) -> String {
         ("dead", _) if status.result.is_some() => {
             "over: its program has ended with a result; 'provision down' removes what it left".to_owned()
         }
-        ("dead", _) => "dead: QEMU is gone; 'provision down' removes what it left".to_owned(),
+        ("dead", _) => "dead: QEMU is gone; 'provision console' has its last words, 'provision down' removes what it left".to_owned(),
         _ => "not up: 'provision up' starts it".to_owned(),
     };
     let mut text = format!("{name} is {state}\n");

@@ -111,6 +111,15 @@ impl VmRecord {
         self.said("initiate").is_some()
     }
 
+    /// How a host waits that measures what its guest was told; `None` where that is the default, to look.
+    pub fn host_wait(&self) -> Option<&'static str> {
+        match self.said("wait")?.split('=').next()? {
+            "uio" | "vfio" => Some("doorbell"),
+            "adaptive" => Some("adaptive"),
+            _ => None,
+        }
+    }
+
     /// What the guest's READY line says of `key`.
     fn said(&self, key: &str) -> Option<&str> {
         self.ready.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
