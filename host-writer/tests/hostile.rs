@@ -82,7 +82,7 @@ fn a_scribbled_page_never_crashes_or_hangs_the_host() {
         let _ = map.load(g::processed, Acquire);
     });
     let args =
-        ["--messages", "20", "--warmup", "0", "--sizes", "64KiB", "--iterations", "4", "--timeout", "20ms"];
+        ["--messages", "20", "--warmup", "0", "--sizes", "64KiB", "--iterations", "4", "--timeout", "100ms"];
     let output = place.run_host(&args);
     liar.join().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
