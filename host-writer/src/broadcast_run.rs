@@ -24,9 +24,11 @@ use crate::guest_facts::GuestFacts;
 use crate::interference::{Counters, Interference};
 use crate::link::Stopped;
 use crate::load::Load;
+use crate::native_guest::NativeGuest;
 use crate::progress::Progress;
 use crate::region::Region;
 use crate::run::{Outcome, SERVER_PATIENCE, print};
+use crate::run_delay::Answering;
 use crate::run_json::{Head, LoadFacts, RegionFacts, RunJson};
 use crate::vcpu::VcpuThreads;
 use crate::violations::Violations;
@@ -66,7 +68,12 @@ pub fn run(
     }
     let (vms, mut beside): (Vec<_>, Vec<_>) =
         vms.into_iter().zip(&group.members).map(|(vm, member)| vm_of(vm, member)).unzip();
-    let vcpus = VcpuThreads::of_all(vms.iter().flatten());
+    let natives = vms.iter().zip(&group.members).zip(&regions).filter_map(|((vm, member), region)| {
+        let guest = member.guest.as_ref().filter(|_| vm.is_none())?;
+        NativeGuest::of(guest.map_kind, guest.thread, &region.map)
+    });
+    let answering =
+        Answering { vcpus: VcpuThreads::of_all(vms.iter().flatten()), natives: natives.collect() };
     let load = asked.load.as_ref().map(|spec| Load::start(spec, &config.out, &allowed)).transpose()?;
     if asked.mlock {
         priority::lock_memory()?;
@@ -76,13 +83,13 @@ pub fn run(
     }
     let progress = Progress::new("broadcast", plan.warmup.saturating_add(plan.messages), config.print);
     let (mut before, mut counts_before, mut measuring) =
-        (Counters::now(&vcpus), HostCounts::default(), Instant::now());
+        (Counters::before(&answering), HostCounts::default(), Instant::now());
     let ended = group.run(plan, &mut rows, &progress, |group| {
-        (before, counts_before, measuring) = (Counters::now(&vcpus), group.counts(), Instant::now());
+        (before, counts_before, measuring) = (Counters::before(&answering), group.counts(), Instant::now());
     });
     drop(progress);
     let measured_s = measuring.elapsed().as_secs_f64();
-    let after = Counters::now(&vcpus);
+    let after = Counters::after(&answering);
     let interference =
         Interference::between(before, after, std::mem::take(&mut group.gaps), &clock, measured_s);
     let load_record = load.map(Load::stop).transpose();

@@ -1,5 +1,5 @@
-//! What disturbed the run: stolen time, preemptions, moments when this thread or a vCPU's was not running, and a CPU that
-//! was made to run slower.
+//! What disturbed the run: stolen time, preemptions, moments when this thread or one that answers it was not running, and a
+//! CPU that was made to run slower.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 use crate::frequency::{frequency_mhz, throttle_events};
-use crate::vcpu::{Delays, VcpuThreads};
+use crate::run_delay::{Answering, RunDelays};
 
 /// A pause between two looks at the clock that no look itself can explain.
 const GAP_NS: f64 = 20_000.0;
@@ -17,9 +17,9 @@ const GAP_NS: f64 = 20_000.0;
 const STEAL_SHARE_MAX: f64 = 0.01;
 /// Share of the wall time lost in clock gaps above which a run is dirty.
 const GAP_SHARE_MAX: f64 = 0.02;
-/// Share of the wall time that vCPUs were ready and had no CPU above which a run is dirty. Their preemptions are no measure:
-/// QEMU's main thread shares their CPU and wakes up some times for each tick of the guest's timer, for microseconds.
-const VCPU_DELAY_SHARE_MAX: f64 = 0.02;
+/// Share of the wall time that a thread was ready and had no CPU above which a run is dirty. A vCPU's preemptions are no
+/// measure: QEMU's main thread shares its CPU and wakes up some times for each tick of the guest's timer, for microseconds.
+const RUN_DELAY_SHARE_MAX: f64 = 0.02;
 /// Preemptions a second above which a run is dirty.
 const PREEMPTIONS_PER_S_MAX: f64 = 50.0;
 /// Share of its frequency that the CPU may lose during a run before it is dirty.
@@ -77,21 +77,34 @@ pub struct Counters {
     cpu: Option<usize>,
     frequency_mhz: Option<f64>,
     throttle_events: Option<u64>,
-    vcpu: Option<Delays>,
+    delays: RunDelays,
 }
 
 impl Counters {
-    /// Reads them now, for the calling thread, the CPU it runs on (pin it first), the VM's `vcpus`, and the whole machine.
+    /// Reads them before a run, for the calling thread, the CPU it runs on (pin it first), the threads that are `answering`,
+    /// and the whole machine. The threads come last, so that what delays this reading is not taken for a part of the run.
     #[must_use]
-    pub fn now(vcpus: &VcpuThreads) -> Self {
+    pub fn before(answering: &Answering) -> Self {
+        let machine = Self::of_the_machine();
+        Self { delays: RunDelays::now(answering), ..machine }
+    }
+
+    /// The same after it, the threads first.
+    #[must_use]
+    pub fn after(answering: &Answering) -> Self {
+        let delays = RunDelays::now(answering);
+        Self { delays, ..Self::of_the_machine() }
+    }
+
+    fn of_the_machine() -> Self {
         // The frequency first: at the end of a run it is then still that of the run.
         let cpu = sched_getcpu().ok();
         let frequency_mhz = cpu.and_then(frequency_mhz);
         let steal_ticks = fs::read_to_string("/proc/stat").ok().and_then(|text| steal_in(&text)).unwrap_or(0);
         let involuntary_switches = switches_now();
         let throttle_events = throttle_events();
-        let vcpu = vcpus.delays();
-        Self { steal_ticks, involuntary_switches, cpu, frequency_mhz, throttle_events, vcpu }
+        let delays = RunDelays::default();
+        Self { steal_ticks, involuntary_switches, cpu, frequency_mhz, throttle_events, delays }
     }
 }
 
@@ -105,6 +118,10 @@ fn steal_in(stat: &str) -> Option<u64> {
 pub struct Interference {
     /// Times this thread was preempted.
     pub involuntary_context_switches: u64,
+    /// How long it was ready to run and had no CPU, in nanoseconds; `None` where the kernel does not say.
+    pub run_delay_ns: Option<u64>,
+    /// The same of the thread that answers, of a guest that is a process of this host (the sum, if there are several).
+    pub guest_run_delay_ns: Option<u64>,
     /// Times the VM's vCPU threads were preempted; `None` without a VM that `provision` keeps.
     pub vcpu_involuntary_context_switches: Option<u64>,
     /// How long they were ready to run and had no CPU, in nanoseconds.
@@ -149,13 +166,9 @@ impl Interference {
         };
         check(steal_ms / 1e3 / wall_s, STEAL_SHARE_MAX, "time stolen by the hypervisor");
         check(ns(gaps.sum_ticks) as f64 / 1e9 / wall_s, GAP_SHARE_MAX, "clock gaps");
-        let vcpu = before.vcpu.zip(after.vcpu).map(|(was, is)| Delays {
-            run_delay_ns: is.run_delay_ns.saturating_sub(was.run_delay_ns),
-            involuntary_switches: is.involuntary_switches.saturating_sub(was.involuntary_switches),
-        });
-        if let Some(vcpu) = vcpu {
-            let share = vcpu.run_delay_ns as f64 / 1e9 / wall_s;
-            check(share, VCPU_DELAY_SHARE_MAX, "the vCPU ready and without a CPU");
+        let delays = after.delays.since(&before.delays);
+        for (whose, ns) in delays.known() {
+            check(ns as f64 / 1e9 / wall_s, RUN_DELAY_SHARE_MAX, &format!("{whose} ready and without a CPU"));
         }
         let rate = switches as f64 / wall_s;
         if rate > PREEMPTIONS_PER_S_MAX {
@@ -179,8 +192,10 @@ impl Interference {
         }
         Self {
             involuntary_context_switches: switches,
-            vcpu_involuntary_context_switches: vcpu.map(|vcpu| vcpu.involuntary_switches),
-            vcpu_run_delay_ns: vcpu.map(|vcpu| vcpu.run_delay_ns),
+            run_delay_ns: delays.own_ns,
+            guest_run_delay_ns: delays.guest_ns,
+            vcpu_involuntary_context_switches: delays.vcpu.map(|vcpu| vcpu.involuntary_switches),
+            vcpu_run_delay_ns: delays.vcpu.map(|vcpu| vcpu.run_delay_ns),
             steal_ms,
             clock_gaps: gaps.count,
             clock_gaps_sum_ns: ns(gaps.sum_ticks),
@@ -197,6 +212,7 @@ impl Interference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vcpu::Delays;
     use ivshmem_proto::wire::ClockSource;
 
     #[test]
@@ -236,11 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn a_vcpu_that_does_not_get_its_cpu_makes_a_run_dirty() {
+    fn a_thread_that_does_not_get_its_cpu_makes_a_run_dirty() {
         let clock = Clock::of(ClockSource::ClockMonotonic);
-        let at = |run_delay_ns, involuntary_switches| Counters {
-            vcpu: Some(Delays { run_delay_ns, involuntary_switches }),
-            ..Counters::default()
+        let with = |delays| Counters { delays, ..Counters::default() };
+        let at = |run_delay_ns, involuntary_switches| {
+            let vcpu = Some(Delays { run_delay_ns, involuntary_switches });
+            with(RunDelays { vcpu, ..RunDelays::default() })
         };
         let between =
             |before, after| Interference::between(before, after, GapWatch::new(&clock), &clock, 1.0);
@@ -252,6 +269,20 @@ mod tests {
         // It died on the way.
         let seen = between(at(7, 3), Counters::default());
         assert_eq!((seen.vcpu_run_delay_ns, seen.dirty), (None, false));
+
+        let at =
+            |own, guest| with(RunDelays { own_ns: Some(own), guest_ns: Some(guest), ..RunDelays::default() });
+        let seen = between(at(7, 9), at(37_000_007, 182_000_009));
+        let figures = (seen.run_delay_ns, seen.guest_run_delay_ns, seen.vcpu_run_delay_ns);
+        assert_eq!((seen.dirty, figures), (true, (Some(37_000_000), Some(182_000_000), None)));
+        assert_eq!(
+            seen.reasons,
+            [
+                "this thread ready and without a CPU: 3.7 % of the run, limit 2 %",
+                "the guest's thread ready and without a CPU: 18.2 % of the run, limit 2 %"
+            ]
+        );
+        assert!(!between(at(7, 9), at(20_000_007, 20_000_009)).dirty, "not above the limit");
     }
 
     #[test]
@@ -304,6 +335,8 @@ mod tests {
             "frequency_mhz_before",
             "frequency_mhz_after",
             "throttle_events",
+            "run_delay_ns",
+            "guest_run_delay_ns",
             "vcpu_run_delay_ns",
             "vcpu_involuntary_context_switches",
         ] {

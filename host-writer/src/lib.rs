@@ -15,7 +15,7 @@
 //!   ([`guest_facts`], [`percentiles`]): the files
 //! - [`environment`], [`backing`], [`caches`], [`vm_info`]: where the run took place
 //! - [`usage`]: CPU time and interrupts that waiting cost
-//! - [`interference`] (with `frequency` and `vcpu`): what disturbed it
+//! - [`interference`] (with [`run_delay`], `frequency` and `vcpu`): what disturbed it
 //! - [`load`], [`load_spec`], [`process_group`] (and `stress_ng`): what was to disturb it
 //! - [`progress`], [`summary`] (of [`figures`]): what the terminal shows
 
@@ -59,6 +59,7 @@ pub mod progress;
 pub mod region;
 pub mod roofline;
 pub mod run;
+pub mod run_delay;
 pub mod run_json;
 pub mod schedule;
 pub mod sizes;

@@ -1,4 +1,4 @@
-//! The thread of a guest that is a process of this host: what it costs is measured as a vCPU's thread is.
+//! The thread of a guest that is a process of this host: what it costs and what holds it up are measured as a vCPU's are.
 //!
 //! The guest names it in its page, and a guest may write anything: it is believed only when the process maps the region.
 
@@ -10,7 +10,7 @@ use ivshmem_proto::report::GuestThread;
 use ivshmem_proto::wire::MapKind;
 use nix::sys::stat::{major, minor};
 
-use crate::vcpu::cpu_in;
+use crate::vcpu::{cpu_in, run_delay_of};
 
 /// A thread, by its directory below /proc.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,12 @@ impl NativeGuest {
     #[must_use]
     pub fn cpu_ns(&self) -> Option<u64> {
         cpu_in(&fs::read_to_string(self.0.join("schedstat")).ok()?)
+    }
+
+    /// Time it was ready to run and had no CPU so far, in nanoseconds; `None` when it is gone.
+    #[must_use]
+    pub fn run_delay_ns(&self) -> Option<u64> {
+        run_delay_of(&self.0)
     }
 }
 

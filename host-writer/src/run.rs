@@ -27,6 +27,7 @@ use crate::measure::Test;
 use crate::native_guest::NativeGuest;
 use crate::one_way::PeerClock;
 use crate::region::Region;
+use crate::run_delay::Answering;
 use crate::run_json::{Head, HostCandidate, LoadFacts, RegionFacts, RunJson};
 use crate::usage::DoorbellFacts;
 use crate::vcpu::VcpuThreads;
@@ -110,10 +111,11 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     let guest = GuestReport::read(map).context("the guest joined, but")?;
     let (vm, vm_beside) = vm_info::of_guest(vm, guest.map_kind);
     let vcpus = VcpuThreads::of(vm.as_ref());
+    let native = if vm.is_none() { NativeGuest::of(guest.map_kind, guest.thread, map) } else { None };
     if let Some(bell) = &mut link.bell {
-        let native = if vm.is_none() { NativeGuest::of(guest.map_kind, guest.thread, map) } else { None };
-        bell.meet(&guest, vcpus.clone(), native)?;
+        bell.meet(&guest, vcpus.clone(), native.clone())?;
     }
+    let answering = Answering { vcpus, natives: native.into_iter().collect() };
     if let Some(kernel) = config.bandwidth.as_ref().and_then(|plan| plan.guest_kernel) {
         let has = feature_names(guest.cpu_features);
         let lacks = kernel.feature().filter(|needed| !has.contains(needed));
@@ -133,14 +135,15 @@ pub fn run(config: &Config) -> anyhow::Result<Outcome> {
     if let (Ok(()), Some(spec)) = (&ended, &asked.load) {
         load = Some(Load::start(spec, &config.out, &allowed)?);
     }
-    let before = Counters::now(&vcpus);
+    let before = Counters::before(&answering);
     let measuring = Instant::now();
     link.gaps = GapWatch::new(&clock);
     if ended.is_ok() {
         ended = test.run(&mut link, &mut results);
     }
     let measured_s = measuring.elapsed().as_secs_f64();
-    let interference = Interference::between(before, Counters::now(&vcpus), link.gaps, &clock, measured_s);
+    let after = Counters::after(&answering);
+    let interference = Interference::between(before, after, link.gaps, &clock, measured_s);
     let load_record = load.map(Load::stop).transpose();
     if ended.is_ok() {
         let Results { calibration, rows, .. } = &mut results;

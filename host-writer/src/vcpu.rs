@@ -66,11 +66,15 @@ pub(crate) fn cpu_in(schedstat: &str) -> Option<u64> {
 }
 
 fn delays_of(thread: &Path) -> Option<Delays> {
-    let read = |name| fs::read_to_string(thread.join(name)).ok();
     Some(Delays {
-        run_delay_ns: run_delay_in(&read("schedstat")?)?,
-        involuntary_switches: switches_in(&read("status")?)?,
+        run_delay_ns: run_delay_of(thread)?,
+        involuntary_switches: switches_in(&fs::read_to_string(thread.join("status")).ok()?)?,
     })
+}
+
+/// Time that the thread with this directory was ready to run and had no CPU so far, in nanoseconds.
+pub(crate) fn run_delay_of(thread: &Path) -> Option<u64> {
+    run_delay_in(&fs::read_to_string(thread.join("schedstat")).ok()?)
 }
 
 /// The second field: nanoseconds spent waiting on a runqueue (Documentation/scheduler/sched-stats.rst).

@@ -5,12 +5,14 @@ mod common;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{ENDLESS, Place, stderr};
-use ivshmem_proto::affinity::allowed_cpus;
+use ivshmem_proto::affinity::{allowed_cpus, pin_current_thread};
 use nix::sched::sched_getaffinity;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 #[test]
 fn a_pinned_real_time_run_with_locked_memory_is_one_and_says_so() {
@@ -57,6 +59,43 @@ fn a_run_beside_a_load_says_which() {
     assert_eq!((&load["label"], &load["host"]["cpu"]), (&"cpu=1".into(), &1.into()));
     assert!(load["host_command"].as_str().unwrap().starts_with("stress-ng --timeout 0 --cpu 1 "), "{load}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("load     cpu=1"));
+}
+
+/// A run beside a busy loop on `busy`, with the host and its guest each on a CPU.
+fn interference_beside_a_busy_loop(busy: u32, host: u32, guest: u32) -> Value {
+    let place = Place::with_region(1 << 20);
+    let guest = place.guest(&["--cpu", &guest.to_string()]);
+    let stop = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            pin_current_thread(busy).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        let output = place.host(&["--cpu", &host.to_string(), "--duration", "500ms"]).output();
+        stop.store(true, Ordering::Relaxed);
+        output.unwrap()
+    });
+    drop(guest);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    place.run_json()["interference"].take()
+}
+
+#[test]
+fn a_run_is_dirty_when_either_thread_shares_its_cpu() {
+    let allowed = allowed_cpus().unwrap();
+    let (cpu, other) = (allowed[0], allowed[allowed.len() - 1]);
+    for (host, guest, whose, field) in [
+        (cpu, other, "this thread", "run_delay_ns"),
+        (other, cpu, "the guest's thread", "guest_run_delay_ns"),
+    ] {
+        let seen = interference_beside_a_busy_loop(cpu, host, guest);
+        let expected = format!("{whose} ready and without a CPU: ");
+        let mut reasons = seen["reasons"].as_array().unwrap().iter().filter_map(Value::as_str);
+        assert!(reasons.any(|reason| reason.starts_with(&expected)), "{seen}");
+        assert!(seen["dirty"] == true && seen[field].as_u64().unwrap() > 0, "{seen}");
+    }
 }
 
 #[test]

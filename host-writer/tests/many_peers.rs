@@ -125,6 +125,7 @@ fn one_message_reaches_two_guests_however_the_host_waits() {
         let broadcast = &run["broadcast"];
         assert_eq!((&broadcast["ok"], &broadcast["missed"]), (&300.into(), &0.into()), "{broadcast}");
         assert_eq!(broadcast["guests"][1]["lane"], "1/2");
+        assert!(run["interference"]["guest_run_delay_ns"].is_u64(), "{}", run["interference"]);
         assert!(run["latency"].is_null() && run["bandwidth"].is_null());
         let rung = broadcast["rings_to_guests"].as_u64().unwrap();
         assert!(rung > 0 && rung <= 600, "{broadcast}");

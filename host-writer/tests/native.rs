@@ -57,7 +57,11 @@ fn every_message_is_ok_and_the_files_are_as_contracted() {
     assert!(names.contains(&&guest["copy_kernel_by_itself"]), "{guest}");
     let unmeasured = |c: &serde_json::Value| c["anon_gb_per_s"] == 0.0 || c["region_gb_per_s"] == 0.0;
     assert!(!guest["copy_candidates"].as_array().unwrap().iter().any(unmeasured), "null, not 0: {guest}");
-    assert!(run["interference"]["vcpu_run_delay_ns"].is_null(), "there is no vCPU");
+    let interference = &run["interference"];
+    assert!(interference["vcpu_run_delay_ns"].is_null(), "there is no vCPU");
+    for field in ["run_delay_ns", "guest_run_delay_ns"] {
+        assert!(interference[field].is_u64(), "{field}: {interference}");
+    }
     assert_no_leftovers(&place.out());
 }
 

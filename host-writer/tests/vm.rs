@@ -93,9 +93,10 @@ fn every_byte_through_the_bar_is_verified_and_the_run_says_where_it_took_place()
     let accelerator = &run["vm"]["accelerator"];
     assert_eq!((&accelerator["asked"], &accelerator["effective"]), (&"tcg".into(), &"tcg".into()));
     assert!(!accelerator["why"].as_str().unwrap().is_empty());
-    for field in ["vcpu_run_delay_ns", "vcpu_involuntary_context_switches"] {
+    for field in ["run_delay_ns", "vcpu_run_delay_ns", "vcpu_involuntary_context_switches"] {
         assert!(run["interference"][field].is_u64(), "{field}: {}", run["interference"]);
     }
+    assert!(run["interference"]["guest_run_delay_ns"].is_null(), "its threads are the VM's");
     assert!(run["vm"]["qemu"]["version"].is_string() && run["vm"]["qemu"]["args"].is_array());
 }
 
