@@ -98,7 +98,8 @@ fn nobody_in(map: &Mapping, is_servers: bool) -> String {
     match map.lane_of(map.bytes()).filter(|lane| !lane.is_whole()) {
         Some(lane) => format!(
             "nothing has announced itself in lane {lane} of {region}; start a guest with --lane {lane} (provision up --guest \
-             micro --doorbell --join VM --guest-args '--lane {lane}'), or take the lane of one that is there"
+             micro{} --guest-args '--lane {lane}'), or take the lane of one that is there",
+            if is_servers { " --doorbell --join VM" } else { "" }
         ),
         None if is_servers => format!(
             "nothing has announced itself in {region}; start one (provision up --guest micro --doorbell; in a Debian VM, \

@@ -295,8 +295,8 @@ fn lanes_that_do_not_match_are_named_on_both_sides() {
     assert!(whole.contains("the host is in lane 0/1 of the region, the guest in lane 0/2: "), "{whole}");
     let (_, nobody) = host(&["--lane", "1/2", "--frames", "none"]);
     let expected = "host-writer: no guest after 0.3 s: nothing has announced itself in lane 1/2 of memfd of the server at \
-                    DIR/server; start a guest with --lane 1/2 (provision up --guest micro --guest-args '--lane 1/2'), or take \
-                    the lane of one that is there\n";
+                    DIR/server; start a guest with --lane 1/2 (provision up --guest micro --doorbell --join VM --guest-args \
+                    '--lane 1/2'), or take the lane of one that is there\n";
     assert_eq!(nobody, expected);
     let asking = initiator(&server, &["--lane", "0/4", "--initiate", "5", "--peer-timeout", "100ms"]);
     let text = stderr(&asking.wait_with_output().unwrap());
