@@ -96,7 +96,9 @@ impl Measurement {
 
     fn run(&self, host_writer: &str, more: &[&str]) -> Command {
         let program = self.out.path().join("host-writer");
-        install(&program, &format!("#!/bin/sh\n{host_writer}\n"));
+        // A shell cannot trap what was ignored when it began, as SIGINT is below a script that was started with `&`.
+        let shell = "#!/usr/bin/env -S --default-signal=INT,TERM,HUP sh";
+        install(&program, &format!("{shell}\n{host_writer}\n"));
         let mut command = self.vm.provision(&["run", "--out"]);
         command.arg(self.results()).arg("--host-writer").arg(program).args(more);
         command
