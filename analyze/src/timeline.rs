@@ -114,7 +114,7 @@ fn pick(mut elements: impl Iterator<Item = u64>, places: impl IntoIterator<Item 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{Disagreeing, Failures, Latency, Places, Provenance};
+    use crate::input::{Latency, Provenance};
     use serde_json::{Value, json};
 
     fn sent(plan: &Value) -> Option<(Vec<u64>, TimeBase)> {
@@ -127,13 +127,7 @@ mod tests {
             to_host_ns: None,
         };
         let samples = [1, 2, 4].map(sample).into_iter().collect();
-        let latency = Latency {
-            path: "l.csv".into(),
-            samples,
-            failures: Failures::default(),
-            gaps: Places::default(),
-            disagreeing: Disagreeing::default(),
-        };
+        let latency = Latency::of_ok_rows(samples);
         let run = serde_json::from_value(json!({ "latency": plan })).unwrap();
         let provenance = Some(Provenance { run, verbatim: Value::Null });
         let run = Run { directory: "r".into(), provenance, latency: Some(latency), bandwidth: None };

@@ -203,7 +203,7 @@ mod tests {
     use super::super::Severity;
     use super::*;
     use crate::analysis::Analyzed;
-    use crate::input::{Disagreeing, Failures, Places, Sample};
+    use crate::input::Sample;
 
     fn doubts_of(samples_ns: &[u64]) -> Vec<Doubt> {
         let sample = |(i, ns): (usize, &u64)| Sample {
@@ -215,13 +215,7 @@ mod tests {
             to_host_ns: None,
         };
         let samples = samples_ns.iter().enumerate().map(sample).collect();
-        let latency = Latency {
-            path: "l.csv".into(),
-            samples,
-            failures: Failures::default(),
-            gaps: Places::default(),
-            disagreeing: Disagreeing::default(),
-        };
+        let latency = Latency::of_ok_rows(samples);
         let run = Run { directory: "r".into(), provenance: None, latency: Some(latency), bandwidth: None };
         Analyzed::of(run).doubts
     }

@@ -133,6 +133,18 @@ impl Take for Rows {
 }
 
 impl Latency {
+    /// A file of these rows only, all of them ok.
+    #[cfg(test)]
+    pub(crate) fn of_ok_rows(samples: Samples) -> Self {
+        Self {
+            path: "l.csv".into(),
+            samples,
+            failures: Failures::default(),
+            gaps: Places::default(),
+            disagreeing: Disagreeing::default(),
+        }
+    }
+
     /// Reads the rows of `source`, which begins with `header`, in memory that grows with the samples only.
     pub(crate) fn read(mut source: Source, header: Header) -> Result<Self, Error> {
         let path = source.path.clone();
